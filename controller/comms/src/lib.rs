@@ -1,0 +1,1 @@
+//! Message envelope, event subjects and claim check over NATS.

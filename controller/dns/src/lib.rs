@@ -1,0 +1,1 @@
+//! DNS zones: observe by AXFR, plan, apply by signed update, verify.

@@ -1,0 +1,1 @@
+//! The name hierarchy of a Domain, its selectors and its resolver.

@@ -1,0 +1,1 @@
+//! NATS operator, accounts and users: claims, push, read back.

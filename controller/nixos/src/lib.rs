@@ -1,0 +1,1 @@
+//! NixOS delivery: observe, evaluate, build, sign, copy, activate.

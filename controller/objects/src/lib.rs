@@ -1,0 +1,1 @@
+//! Content-addressed objects: CIDs, stores, verified copies, safe deletion.

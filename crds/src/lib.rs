@@ -1,0 +1,1 @@
+//! The five kinds of cim.dev/v1alpha1, and nothing else.

@@ -1,0 +1,2 @@
+//! Placeholder of the scaffold; replaced by the first feature.
+fn main() {}
