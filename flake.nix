@@ -1,0 +1,28 @@
+{
+  description = "cim-controller: keeps a private domain true, as described in five Kubernetes resources";
+
+  inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
+
+  outputs =
+    { self, nixpkgs }:
+    let
+      systems = [
+        "x86_64-linux"
+        "aarch64-linux"
+      ];
+      forEachSystem = f: nixpkgs.lib.genAttrs systems (system: f nixpkgs.legacyPackages.${system});
+    in
+    {
+      packages = forEachSystem (pkgs: rec {
+        cim-controller = pkgs.callPackage ./nix/package.nix { };
+        image = pkgs.callPackage ./nix/image.nix { inherit cim-controller; };
+        default = cim-controller;
+      });
+
+      devShells = forEachSystem (pkgs: {
+        default = pkgs.callPackage ./nix/shell.nix { };
+      });
+
+      formatter = forEachSystem (pkgs: pkgs.nixfmt-rfc-style);
+    };
+}
