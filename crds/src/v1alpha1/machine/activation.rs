@@ -1,0 +1,151 @@
+//! How a new closure takes effect, and how that is checked.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema::{atomic, non_empty, pattern, subject, text};
+use crate::v1alpha1::duration::Duration;
+
+/// How a new closure takes effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Activation {
+    /// When a reboot that is owed may happen. Default: InWindow.
+    #[serde(default)]
+    pub reboot: RebootPolicy,
+
+    /// How long the machine waits, after the new closure runs, to be told that it is healthy; then it
+    /// goes back by itself. Default: 60s.
+    #[serde(default = "default_confirm_timeout")]
+    pub confirm_timeout: Duration,
+
+    /// What must hold before the new closure is confirmed. Default: a new SSH connection works.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = atomic(32))]
+    pub checks: Vec<Check>,
+}
+
+fn default_confirm_timeout() -> Duration {
+    Duration::from_secs(60)
+}
+
+impl Default for Activation {
+    fn default() -> Self {
+        Self {
+            reboot: RebootPolicy::default(),
+            confirm_timeout: default_confirm_timeout(),
+            checks: Vec::new(),
+        }
+    }
+}
+
+/// When a reboot that is owed may happen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum RebootPolicy {
+    /// By a person only; the condition RebootRequired says that one is owed.
+    Never,
+    /// Within the Cluster's windows.
+    #[default]
+    InWindow,
+    /// As soon as it is owed, one machine at a time within maxUnavailable.
+    Immediately,
+}
+
+/// Something that must hold. Exactly one kind is given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Check {
+    /// A TCP port accepts connections.
+    Tcp(TcpCheck),
+    /// An HTTP request is answered with the expected status.
+    Http(HttpCheck),
+    /// A NATS request is answered.
+    Nats(NatsCheck),
+    /// A command on the machine exits with 0.
+    Command(CommandCheck),
+}
+
+/// A TCP port accepts connections.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TcpCheck {
+    /// The port, 1 to 65535.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub port: u16,
+    /// How long one attempt may take. Default: 5s.
+    #[serde(default = "default_timeout")]
+    pub timeout: Duration,
+}
+
+/// An HTTP request is answered with the expected status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpCheck {
+    /// The path, with a leading slash. Default: `/`.
+    #[serde(default = "default_path")]
+    #[schemars(transform = pattern(512, r"^/[^\s]*$"))]
+    pub path: String,
+    /// The port, 1 to 65535.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub port: u16,
+    /// Http or Https. Default: Http.
+    #[serde(default)]
+    pub scheme: Scheme,
+    /// The Host header, and the name in TLS. Default: the machine's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = crate::schema::dns_name)]
+    pub host: Option<String>,
+    /// The status that is expected, 100 to 599. Default: any of 200 to 399.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 100, max = 599))]
+    pub status: Option<u16>,
+    /// How long one attempt may take. Default: 5s.
+    #[serde(default = "default_timeout")]
+    pub timeout: Duration,
+}
+
+/// The scheme of a URL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Scheme {
+    /// Plain.
+    #[default]
+    Http,
+    /// With TLS.
+    Https,
+}
+
+/// A NATS request is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NatsCheck {
+    /// The subject of the request. Example: `qry.web.health`.
+    #[schemars(transform = subject)]
+    pub subject: String,
+    /// The payload of the request. Default: empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(1024))]
+    pub payload: Option<String>,
+    /// How long one attempt may take. Default: 5s.
+    #[serde(default = "default_timeout")]
+    pub timeout: Duration,
+}
+
+/// A command on the machine exits with 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CommandCheck {
+    /// The program and its arguments; no shell reads them.
+    #[schemars(transform = text(512), transform = atomic(32), transform = non_empty)]
+    pub argv: Vec<String>,
+    /// How long one attempt may take. Default: 5s.
+    #[serde(default = "default_timeout")]
+    pub timeout: Duration,
+}
+
+fn default_timeout() -> Duration {
+    Duration::from_secs(5)
+}
+
+fn default_path() -> String {
+    "/".to_owned()
+}

@@ -1,0 +1,136 @@
+//! What runs on a machine, what should, and what the machine is.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema::{git_rev, text};
+
+/// What runs, in one word; for display, nothing is decided by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum SystemState {
+    /// It runs, and will boot, the target.
+    InSync,
+    /// The target is on the machine and does not run yet.
+    Staged,
+    /// The target runs and will not survive a reboot.
+    TestOnly,
+    /// It runs something else than what was last delivered.
+    Drifted,
+    /// It runs an earlier release; the target is on its way.
+    OutOfDate,
+    /// The target runs; a reboot is owed for all of it to take effect.
+    RebootRequired,
+    /// Its store does not hold what it should.
+    Corrupt,
+    /// It does not answer.
+    Unreachable,
+    /// Not yet looked at, or what was read makes no sense.
+    Unknown,
+}
+
+/// What runs, as read from the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct System {
+    /// Where `/run/current-system` points: what runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(300))]
+    pub current: Option<String>,
+    /// Where `/run/booted-system` points: what was booted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(300))]
+    pub booted: Option<String>,
+    /// Where `/nix/var/nix/profiles/system` points: what will be booted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(300))]
+    pub profile: Option<String>,
+    /// The number of that profile's generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u32>,
+    /// The kernel's id of this boot; another one means that it was rebooted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(36))]
+    pub boot_id: Option<String>,
+    /// The running kernel's release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(128))]
+    pub kernel: Option<String>,
+    /// The version of Nix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(64))]
+    pub nix_version: Option<String>,
+}
+
+/// What should run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// The commit.
+    #[schemars(transform = git_rev)]
+    pub rev: String,
+    /// The first 12 characters of the commit, for the column.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(transform = text(12))]
+    pub short_rev: String,
+    /// The store path of the toplevel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(300))]
+    pub out_path: Option<String>,
+}
+
+/// How far a delivery has come; for display, nothing is decided by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum DeliveryPhase {
+    /// Waits for its wave, a window, or an approval.
+    Waiting,
+    /// The closure is being built.
+    Building,
+    /// The closure is being copied.
+    Copying,
+    /// The closure is on the machine.
+    Staged,
+    /// The closure is being activated.
+    Activating,
+    /// It runs and is being checked.
+    Confirming,
+    /// The machine is being rebooted.
+    Rebooting,
+    /// It runs, is confirmed and will be booted.
+    Complete,
+    /// The machine is going, or went, back.
+    RolledBack,
+    /// It failed; the condition Ready says why.
+    Failed,
+}
+
+/// The hardware, as the machine or its provider tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Facts {
+    /// As Nix names it. Example: `x86_64-linux`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(64))]
+    pub system: Option<String>,
+    /// Logical processors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<u32>,
+    /// Memory, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Who made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(128))]
+    pub vendor: Option<String>,
+    /// What they call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(128))]
+    pub model: Option<String>,
+    /// Its serial number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(128))]
+    pub serial: Option<String>,
+    /// What virtualises it, as `systemd-detect-virt` names it; `none` for hardware.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(64))]
+    pub virtualization: Option<String>,
+}
