@@ -1,1 +1,3 @@
-//! A lab of real servers: demo, cases, bench.
+//! The lab of real servers that the demo, the cases and the bench run in.
+
+pub mod lab;

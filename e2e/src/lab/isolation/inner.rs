@@ -1,0 +1,136 @@
+//! Process 1 of the lab's namespaces.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs::{self, File},
+    io::Read,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use rustix::{
+    fs::{FlockOperation, flock},
+    mount::{MountFlags, UnmountFlags, mount, unmount},
+};
+use tokio::{net::UnixListener, sync::watch};
+
+use super::{MARK, Site, State, cgroup, doors};
+use crate::lab::{
+    error::{During, LabError, Result},
+    tools::Tools,
+};
+
+/// The namespaces that this process is in, and its way to the outside.
+#[derive(Debug)]
+pub struct Inside {
+    state: State,
+    tools: Tools,
+    doors: BTreeMap<String, u16>,
+    cgroup: PathBuf,
+    stop: watch::Receiver<bool>,
+    /// Tells the next start of a lab that this one lives.
+    _lock: File,
+}
+
+impl Inside {
+    /// Looks whether this process was started by [`super::isolate`]; also the arguments without the
+    /// mark of it. If it was, prepares the namespaces.
+    pub fn arrive(
+        args: impl IntoIterator<Item = OsString>,
+    ) -> Result<(Option<Self>, Vec<OsString>)> {
+        let mut args: Vec<_> = args.into_iter().collect();
+        if args.get(1).is_none_or(|arg| arg != MARK) || args.len() < 3 {
+            return Ok((None, args));
+        }
+        let state = State(args.drain(1..3).next_back().unwrap_or_default().into());
+        Ok((Some(Self::prepare(state)?), args))
+    }
+
+    fn prepare(state: State) -> Result<Self> {
+        let lock = File::open(state.lock()).during("open", state.lock())?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            // It died before its death could be signalled to this process.
+            return Err(LabError::Unexpected {
+                what: state.lock().display().to_string(),
+                why: "the process that started this lab is gone".into(),
+            });
+        }
+        flock(&lock, FlockOperation::LockShared).during("lock", state.lock())?;
+        let stop = watch_stdin();
+        mount_filesystems(&state)?;
+        let cgroup = cgroup::enter(&state)?;
+        let site = Site::load(&state)?;
+        let doors = site.doors.into_iter().collect();
+        Ok(Self { state, tools: site.tools, doors, cgroup, stop, _lock: lock })
+    }
+
+    /// Lets the outside reach `target` by the door `name`; its port on 127.0.0.1 outside.
+    /// Must be called within a tokio runtime.
+    pub fn open_door(&self, name: &str, target: SocketAddr) -> Result<u16> {
+        let port = self.doors.get(name).ok_or_else(|| LabError::Unexpected {
+            what: format!("the door {name:?}"),
+            why: format!("only these were announced: {:?}", self.doors.keys()),
+        })?;
+        let socket = self.state.door(name);
+        let listener = UnixListener::bind(&socket).during("listen on", &socket)?;
+        tokio::spawn(doors::serve_inside(listener, target));
+        Ok(*port)
+    }
+
+    /// Becomes true when the user wants the lab to end.
+    pub fn stop_requested(&self) -> watch::Receiver<bool> {
+        self.stop.clone()
+    }
+
+    /// The lab's programs.
+    pub fn tools(&self) -> &Tools {
+        &self.tools
+    }
+
+    /// The directory for logs; on disk, readable from outside.
+    pub fn logs(&self) -> PathBuf {
+        self.state.logs()
+    }
+
+    /// The directory for files that people outside need, such as a kubeconfig; on disk.
+    pub fn shared(&self) -> &Path {
+        &self.state.0
+    }
+
+    /// The directory for everything else; in memory, visible only in the lab.
+    pub fn volatile(&self) -> PathBuf {
+        self.state.volatile()
+    }
+
+    /// The lab's control group.
+    pub(crate) fn cgroup(&self) -> &Path {
+        &self.cgroup
+    }
+}
+
+/// The end of standard input is the wish to stop, see `outer::start`.
+fn watch_stdin() -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    thread::spawn(move || {
+        let mut byte = [0];
+        while std::io::stdin().read(&mut byte).is_ok_and(|count| count > 0) {}
+        sender.send_replace(true);
+    });
+    receiver
+}
+
+fn mount_filesystems(state: &State) -> Result<()> {
+    let fresh = |kind: &str, target: &Path| {
+        fs::create_dir_all(target).during("create", target)?;
+        mount(kind, target, kind, MountFlags::empty(), None).during("mount on", target)
+    };
+    fresh("tmpfs", &state.volatile())?;
+    // nspawn keeps locks and sockets here by the container's name, which two labs share.
+    fresh("tmpfs", Path::new("/run/systemd/nspawn"))?;
+    // The old /sys shows the old network namespace and the machine's own layout of control groups.
+    unmount("/sys", UnmountFlags::DETACH).during("unmount", "/sys")?;
+    fresh("sysfs", Path::new("/sys"))?;
+    fresh("cgroup2", Path::new("/sys/fs/cgroup"))
+}

@@ -1,0 +1,104 @@
+//! The lab lives in mount, network and process namespaces of its own.
+//!
+//! ```text
+//! outer   the process that the user started: sweeps leftovers, opens doors, re-executes itself as
+//!   │     inner in new namespaces, forwards the wish to stop, returns inner's exit code
+//! inner   process 1 of the new namespaces: when it ends, the kernel ends everything in them
+//! doors   ports of the lab that can be reached from outside, on 127.0.0.1
+//! ```
+//!
+//! See docs/decisions/0003-lab-isolation.md for why it is done so.
+
+mod cgroup;
+mod doors;
+mod inner;
+mod leftovers;
+mod outer;
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+pub use self::{inner::Inside, outer::isolate};
+use super::{
+    error::{During, LabError, Result},
+    tools::Tools,
+};
+
+/// Where labs keep their state: on a disk, since a tmpfs `/run` may be too small, and short, since a
+/// unix socket's path is limited to 107 bytes.
+const LABS: &str = "/var/lib/cim-lab";
+
+/// The argument by which outer tells inner that it is inner, followed by the state directory.
+const MARK: &str = "--inside-lab";
+
+/// What outer hands to inner.
+#[derive(Debug, Serialize, Deserialize)]
+struct Site {
+    tools: Tools,
+    /// The name of each door with the port on 127.0.0.1 that it is reached by from outside.
+    doors: Vec<(String, u16)>,
+}
+
+/// The files of one lab.
+#[derive(Clone, Debug)]
+struct State(PathBuf);
+
+impl State {
+    fn site(&self) -> PathBuf {
+        self.0.join("site.json")
+    }
+
+    /// Held locked by the processes of a living lab.
+    fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
+    /// The path of the lab's control group below the root of the hierarchy.
+    fn cgroup(&self) -> PathBuf {
+        self.0.join("cgroup")
+    }
+
+    fn door(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.door"))
+    }
+
+    /// On disk, so that it can be read from outside and after the end of the lab.
+    fn logs(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+
+    /// Everything else: a tmpfs that vanishes with inner's mount namespace.
+    fn volatile(&self) -> PathBuf {
+        self.0.join("vol")
+    }
+
+    fn lock_shared(&self) -> Result<File> {
+        let lock = File::create(self.lock()).during("create", self.lock())?;
+        flock(&lock, FlockOperation::LockShared).during("lock", self.lock())?;
+        Ok(lock)
+    }
+}
+
+impl Site {
+    fn save(&self, state: &State) -> Result<()> {
+        let text = serde_json::to_vec(self).attempting("describe the lab")?;
+        fs::write(state.site(), text).during("write", state.site())
+    }
+
+    fn load(state: &State) -> Result<Self> {
+        let text = fs::read(state.site()).during("read", state.site())?;
+        serde_json::from_slice(&text).map_err(|error| LabError::Unexpected {
+            what: state.site().display().to_string(),
+            why: error.to_string(),
+        })
+    }
+}
+
+fn is_directory(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
+}
