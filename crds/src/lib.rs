@@ -11,6 +11,8 @@
 //! API server (bounds, patterns and CEL rules), without a webhook. This crate holds no client and
 //! reads no clock.
 
+#![allow(clippy::duplicated_attributes, reason = "every printer column has a type of its own")]
+
 mod schema;
 pub mod v1alpha1;
 

@@ -51,15 +51,22 @@ pub(crate) fn dns_name(schema: &mut Schema) {
     string(schema, 253, Some(DNS_NAME));
 }
 
-/// A selector: a name in short or long form, optionally with a kind before it.
+/// A selector: a name in short or long form, optionally with a kind before it, or a label.
 pub(crate) fn selector(schema: &mut Schema) {
     string(
         schema,
-        263,
-        Some(
-            r"^((machine|service|role|interface|tag)/)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
-        ),
+        317,
+        Some(concat!(
+            r"^(((domain|cluster|service|role|machine|interface|host)/)?",
+            r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\.?",
+            r"|label/[A-Za-z0-9]([A-Za-z0-9_./-]*[A-Za-z0-9])?(=[A-Za-z0-9_.-]{0,63})?)$",
+        )),
     );
+}
+
+/// The name of a port: a service name of RFC 6335 §5.1, at most 15 characters with a letter.
+pub(crate) fn port_name(schema: &mut Schema) {
+    string(schema, 15, Some("^([0-9]+-?)*[a-z](-?[a-z0-9])*$"));
 }
 
 /// A NATS subject: tokens joined by dots, `*` as a token, `>` as the last one.
@@ -142,6 +149,11 @@ fn add_rule(object: &mut Map<String, Value>, rule: Value) {
             object.insert("x-kubernetes-validations".into(), Value::Array(vec![rule]));
         }
     }
+}
+
+/// Refuses a duration of zero.
+pub(crate) fn positive(schema: &mut Schema) {
+    rule("!self.matches('^(0+[dhms])+$')", "must be longer than zero, such as 30s")(schema);
 }
 
 /// Makes the schema of a spec or status structural, from the leaves up.

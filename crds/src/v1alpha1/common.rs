@@ -49,7 +49,7 @@ pub struct CommonSpec {
     /// hours, minutes and seconds: `30s`, `5m`, `1h30m`. At least 10s. Default: 5m.
     #[serde(default = "default_interval")]
     #[schemars(transform = rule(
-        "!self.matches('^0*[0-9]s$')",
+        "!self.matches('^(0+d)?(0+h)?(0+m)?(0*[0-9]s)?$')",
         "interval must be at least 10s",
     ))]
     pub interval: Duration,

@@ -10,7 +10,7 @@ use super::common::{CommonSpec, DeletionPolicy, Replicas};
 use super::duration::Duration;
 use super::status::CommonStatus;
 use crate::schema::{
-    atomic, dns_name, labels, map, non_empty, pattern, rule, set, structural, text,
+    atomic, dns_name, labels, map, non_empty, pattern, positive, rule, set, structural, text,
 };
 
 /// What copies there should be.
@@ -23,7 +23,6 @@ use crate::schema::{
     status = "ObjectReplicaStatus",
     shortname = "objr",
     category = "cim",
-    cel,
     derive = "PartialEq",
     doc = "A policy: the selected objects have so many verified copies, in different failure domains of the Clusters' object stores.",
     printcolumn(name = "Desired", type_ = "integer", json_path = ".spec.replicas.desired"),
@@ -160,6 +159,7 @@ pub struct Verify {
     /// A copy counts as verified when it was read whole and hashed no longer ago than this.
     /// Default: 30d.
     #[serde(default = "default_max_age")]
+    #[schemars(transform = positive)]
     pub max_age: Duration,
 }
 

@@ -27,15 +27,14 @@ use crate::schema::{atomic, dns_label, dns_name, map, pattern, rule, set, struct
     status = "ClusterStatus",
     shortname = "cl",
     category = "cim",
-    cel,
     derive = "PartialEq",
     doc = "The machines and services of one environment (dev, prod) under one name. It holds the release that its machines run, how that is rolled out and promoted, and the object stores.",
     validation = Rule::new("(has(self.spec.label) ? self.spec.label : self.metadata.name) == (has(oldSelf.spec.label) ? oldSelf.spec.label : oldSelf.metadata.name)")
-        .message("label is immutable: names of machines and services depend on it; make a new Cluster instead"),
+        .message("label is immutable: names of machines and services depend on it; make a new Cluster instead").field_path(".spec.label"),
     validation = Rule::new("has(self.spec.label) || (self.metadata.name.size() <= 63 && !self.metadata.name.contains('.'))")
-        .message("label is required when the object's name is no DNS label (at most 63 characters, no dots)"),
+        .message("label is required when the object's name is no DNS label (at most 63 characters, no dots)").field_path(".spec.label"),
     validation = Rule::new("!has(self.spec.promotion) || self.spec.promotion.from != self.metadata.name")
-        .message("promotion.from must name another Cluster: a Cluster cannot receive what itself approved"),
+        .message("promotion.from must name another Cluster: a Cluster cannot receive what itself approved").field_path(".spec.promotion.from"),
     printcolumn(name = "Domain", type_ = "string", json_path = ".spec.domain"),
     printcolumn(name = "Environment", type_ = "string", json_path = ".spec.environment"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),

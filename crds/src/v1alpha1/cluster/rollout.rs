@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{atomic, pattern, rule, selector, text};
+use crate::schema::{atomic, pattern, positive, selector, text};
 use crate::v1alpha1::duration::Duration;
 
 /// How a release reaches the machines.
@@ -76,9 +76,9 @@ impl Default for Rollout {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wave {
-    /// Which machines: a tag of theirs (`canary` or `tag/canary`), a name (`host1`,
-    /// `machine/host1`), or the name of a service or role whose machines are meant (`role/db`).
-    /// A word that means more than one of these is an error that names them.
+    /// Which machines: a selector as in the roles of a Service. `label/canary` are those with this
+    /// metadata label or tag, `host1` or `machine/host1` is one machine, `role/db` are those of a role.
+    /// A bare word that is no name in the Cluster is read as a label: `canary`.
     #[schemars(transform = selector)]
     pub selector: String,
 }
@@ -96,16 +96,13 @@ pub enum OnAbort {
 /// When machines may, or must not, be changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = rule(
-    "!self.duration.matches('^(0+[dhms])+$')",
-    "duration of a window must be longer than zero",
-))]
 pub struct Window {
     /// When it opens: minute, hour, day of month, month, day of week. Example: `0 2 * * *`.
     #[schemars(transform = pattern(100, r"^[0-9*/,-]+(\s+[0-9A-Za-z*/,?#-]+){4}$"))]
     pub cron: String,
 
     /// How long it stays open. Example: `2h`.
+    #[schemars(transform = positive)]
     pub duration: Duration,
 
     /// The IANA time zone in which cron is read; daylight saving is followed. Default: UTC.

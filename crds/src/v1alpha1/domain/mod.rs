@@ -25,7 +25,6 @@ use crate::schema::{dns_label, dns_name, map, pattern, rule, set, structural, te
     status = "DomainStatus",
     shortname = "dom",
     category = "cim",
-    cel,
     derive = "PartialEq",
     doc = "A name (suffix) and the boundary within which names, authority and policy hold. It owns DNS zones and NATS accounts; Clusters, Machines and Services live under it.",
     printcolumn(name = "Suffix", type_ = "string", json_path = ".spec.suffix"),
@@ -58,6 +57,10 @@ use crate::schema::{dns_label, dns_name, map, pattern, rule, set, structural, te
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = structural)]
+#[schemars(transform = rule(
+    "!has(self.dns) || !has(self.dns.zones) || self.dns.zones.all(z, z.name == self.suffix || z.name.endsWith('.' + self.suffix) || self.suffix.endsWith('.' + z.name) || z.name.endsWith('.in-addr.arpa') || z.name.endsWith('.ip6.arpa'))",
+    "each zone must hold names of this Domain: the suffix, a part or parent of it, or a reverse zone (in-addr.arpa, ip6.arpa)",
+))]
 pub struct DomainSpec {
     /// The name under which everything in this Domain is named, in lower case and without trailing
     /// dot. Immutable. Example: `example.com`.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{atomic, non_empty, pattern, subject, text};
+use crate::schema::{atomic, non_empty, pattern, positive, subject, text};
 use crate::v1alpha1::duration::Duration;
 
 /// How a new closure takes effect.
@@ -17,6 +17,7 @@ pub struct Activation {
     /// How long the machine waits, after the new closure runs, to be told that it is healthy; then it
     /// goes back by itself. Default: 60s.
     #[serde(default = "default_confirm_timeout")]
+    #[schemars(transform = positive)]
     pub confirm_timeout: Duration,
 
     /// What must hold before the new closure is confirmed. Default: a new SSH connection works.
@@ -74,6 +75,7 @@ pub struct TcpCheck {
     pub port: u16,
     /// How long one attempt may take. Default: 5s.
     #[serde(default = "default_timeout")]
+    #[schemars(transform = positive)]
     pub timeout: Duration,
 }
 
@@ -101,6 +103,7 @@ pub struct HttpCheck {
     pub status: Option<u16>,
     /// How long one attempt may take. Default: 5s.
     #[serde(default = "default_timeout")]
+    #[schemars(transform = positive)]
     pub timeout: Duration,
 }
 
@@ -127,6 +130,7 @@ pub struct NatsCheck {
     pub payload: Option<String>,
     /// How long one attempt may take. Default: 5s.
     #[serde(default = "default_timeout")]
+    #[schemars(transform = positive)]
     pub timeout: Duration,
 }
 
@@ -139,6 +143,7 @@ pub struct CommandCheck {
     pub argv: Vec<String>,
     /// How long one attempt may take. Default: 5s.
     #[serde(default = "default_timeout")]
+    #[schemars(transform = positive)]
     pub timeout: Duration,
 }
 

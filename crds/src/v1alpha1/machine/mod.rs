@@ -27,15 +27,14 @@ use crate::schema::{dns_label, dns_name, map, non_empty, pattern, rule, set, str
     status = "MachineStatus",
     shortname = "mach",
     category = "cim",
-    cel,
     derive = "PartialEq",
     doc = "A physical host, VM or container, with its interfaces and virtual hosts, that runs the NixOS closure which its Cluster's release holds for it.",
     validation = Rule::new("(has(self.spec.label) ? self.spec.label : self.metadata.name) == (has(oldSelf.spec.label) ? oldSelf.spec.label : oldSelf.metadata.name)")
-        .message("label is immutable: it is the machine's name; make a new Machine instead"),
+        .message("label is immutable: it is the machine's name; make a new Machine instead").field_path(".spec.label"),
     validation = Rule::new("has(self.spec.label) || (self.metadata.name.size() <= 63 && !self.metadata.name.contains('.'))")
-        .message("label is required when the object's name is no DNS label (at most 63 characters, no dots)"),
+        .message("label is required when the object's name is no DNS label (at most 63 characters, no dots)").field_path(".spec.label"),
     validation = Rule::new("!has(self.spec.provider.guest) || self.spec.provider.guest.machine != self.metadata.name")
-        .message("provider.guest.machine must name another Machine: a machine cannot be its own guest"),
+        .message("provider.guest.machine must name another Machine: a machine cannot be its own guest").field_path(".spec.provider.guest.machine"),
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.cluster"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Drifted", type_ = "string", json_path = r#".status.conditions[?(@.type=="Drifted")].status"#),
@@ -59,6 +58,10 @@ use crate::schema::{dns_label, dns_name, map, non_empty, pattern, rule, set, str
     "self.delivery != 'Push' || has(self.ssh)",
     "ssh is required with delivery Push",
 ))]
+#[schemars(transform = rule(
+    "!has(self.primaryInterface) || (has(self.interfaces) && self.interfaces.exists(i, i.name == self.primaryInterface))",
+    "primaryInterface must name one of the interfaces",
+))]
 pub struct MachineSpec {
     /// The Cluster (name of the object) that this machine belongs to. Immutable. Example: `core`.
     #[schemars(transform = dns_name)]
@@ -79,7 +82,7 @@ pub struct MachineSpec {
     #[schemars(transform = text(1024))]
     pub description: Option<String>,
 
-    /// Words by which people, and the waves of a rollout, find it. Example: `canary`.
+    /// Words by which people and selectors (`label/canary`) find it. Example: `canary`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = dns_label, transform = set(32))]
     pub tags: Vec<String>,
@@ -104,6 +107,12 @@ pub struct MachineSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = map("name", 32))]
     pub interfaces: Vec<Interface>,
+
+    /// The interface whose addresses the machine's own name resolves to. Default: the first that
+    /// lists an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = pattern(15, "^[A-Za-z0-9][A-Za-z0-9_.:-]*$"))]
+    pub primary_interface: Option<String>,
 
     /// Guests or sub-addresses on this machine, each by its DNS label.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -145,8 +154,8 @@ pub enum Delivery {
     "exactly one of hostKeys and hostKeysSecretRef must be set: an unknown host key is never trusted",
 ))]
 pub struct Ssh {
-    /// Address or name. Default: the first address of the first interface, or the one that the
-    /// provider reports. Example: `10.0.0.11`.
+    /// Address or name. Default: the first address of the primary interface, or the one that
+    /// the provider reports. Example: `10.0.0.11`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = pattern(253, "^[A-Za-z0-9:][A-Za-z0-9.:-]*$"))]
     pub host: Option<String>,
@@ -196,9 +205,9 @@ pub struct Interface {
     #[schemars(transform = pattern(15, "^[A-Za-z0-9][A-Za-z0-9_.:-]*$"))]
     pub name: String,
 
-    /// Its hardware address, lower case. Example: `52:54:00:12:34:56`.
+    /// Its hardware address. Example: `52:54:00:12:34:56`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = pattern(17, "^[0-9a-f]{2}(:[0-9a-f]{2}){5}$"))]
+    #[schemars(transform = pattern(17, "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"))]
     pub mac: Option<String>,
 
     /// Its addresses with prefix length. Examples: `10.0.0.11/24`, `fd00::11/64`.
@@ -290,12 +299,19 @@ impl Machine {
         self.spec.configuration.as_deref().unwrap_or_else(|| self.label())
     }
 
-    /// Where SSH goes: `ssh.host`, or the first declared address without its prefix length.
+    /// Where SSH goes: `ssh.host`, or the first address of the primary interface.
     pub fn ssh_host(&self) -> Option<&str> {
-        let declared = || {
-            let first = self.spec.interfaces.iter().flat_map(|i| &i.addresses).next()?;
-            first.split('/').next()
-        };
-        self.spec.ssh.as_ref()?.host.as_deref().or_else(declared)
+        self.spec.ssh.as_ref()?.host.as_deref().or_else(|| self.primary_address())
+    }
+
+    /// The first address, without prefix length, of the primary interface.
+    pub fn primary_address(&self) -> Option<&str> {
+        let primary = self.spec.primary_interface.as_deref();
+        let mut interfaces = self.spec.interfaces.iter();
+        let interface = interfaces.find(|interface| match primary {
+            Some(name) => interface.name == name,
+            None => !interface.addresses.is_empty(),
+        })?;
+        interface.addresses.first()?.split('/').next()
     }
 }

@@ -12,7 +12,8 @@ use super::common::{CommonSpec, DeletionPolicy, Source};
 use super::machine::activation::Check;
 use super::status::CommonStatus;
 use crate::schema::{
-    atomic, dns_label, dns_name, map, non_empty, preserve, rule, selector, set, structural, text,
+    atomic, dns_label, dns_name, map, non_empty, port_name, preserve, rule, selector, set,
+    structural, text,
 };
 
 /// What a Service should be.
@@ -25,15 +26,14 @@ use crate::schema::{
     status = "ServiceStatus",
     shortname = "csvc",
     category = "cim",
-    cel,
     derive = "PartialEq",
     doc = "One discrete function, from its own git repository, with roles placed on machines by selectors. It owns NATS users and permissions, streams and buckets, endpoints and checks.",
     validation = Rule::new("(has(self.spec.label) ? self.spec.label : self.metadata.name) == (has(oldSelf.spec.label) ? oldSelf.spec.label : oldSelf.metadata.name)")
-        .message("label is immutable: names of its roles depend on it; make a new Service instead"),
+        .message("label is immutable: names of its roles depend on it; make a new Service instead").field_path(".spec.label"),
     validation = Rule::new("has(self.spec.label) || (self.metadata.name.size() <= 63 && !self.metadata.name.contains('.'))")
-        .message("label is required when the object's name is no DNS label (at most 63 characters, no dots)"),
+        .message("label is required when the object's name is no DNS label (at most 63 characters, no dots)").field_path(".spec.label"),
     validation = Rule::new("!has(self.spec.dependsOn) || self.spec.dependsOn.all(d, !has(d.service) || d.service != self.metadata.name)")
-        .message("dependsOn must not name the Service itself"),
+        .message("dependsOn must not name the Service itself").field_path(".spec.dependsOn"),
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.cluster"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Available", type_ = "string", json_path = r#".status.conditions[?(@.type=="Available")].status"#),
@@ -134,9 +134,11 @@ pub struct Role {
     #[schemars(transform = dns_label)]
     pub name: String,
 
-    /// The machines, by names in short or long form, optionally with a kind before them. A short name
-    /// is looked up in the Cluster first, then in the Domain. Examples: `host1`,
-    /// `host1.core.example.com`, `machine/host1`, `role/db`.
+    /// The machines, each as a name in short or long form, optionally with a kind before it
+    /// (`domain/`, `cluster/`, `service/`, `role/`, `machine/`, `interface/`, `host/` for a virtual
+    /// host), or as `label/KEY` or `label/KEY=VALUE` for machines with that metadata label. A short
+    /// name is looked up from the service outwards; one that could mean several things is refused.
+    /// Examples: `host1`, `host1.core.example.com`, `role/db`, `label/rack=b2`.
     #[schemars(transform = selector, transform = set(64), transform = non_empty)]
     pub selectors: Vec<String>,
 
@@ -200,13 +202,14 @@ impl Cardinality {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Port {
-    /// A DNS label, unique in the role. Example: `http`.
-    #[schemars(transform = dns_label)]
+    /// A service name (RFC 6335), unique in the role: at most 15 of `a-z`, `0-9` and `-`, with a
+    /// letter. SRV records carry it. Example: `http`.
+    #[schemars(transform = port_name)]
     pub name: String,
     /// 1 to 65535.
     #[schemars(range(min = 1, max = 65_535))]
     pub port: u16,
-    /// Default: Tcp.
+    /// TCP or UDP. Default: TCP.
     #[serde(default)]
     pub protocol: Protocol,
 }
@@ -214,10 +217,12 @@ pub struct Port {
 /// A transport protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Protocol {
-    /// TCP.
+    /// A stream of bytes.
     #[default]
+    #[serde(rename = "TCP")]
     Tcp,
-    /// UDP.
+    /// Datagrams.
+    #[serde(rename = "UDP")]
     Udp,
 }
 
@@ -233,7 +238,7 @@ pub struct Endpoint {
     pub role: String,
     /// The name of that role's port. Default: the name of the endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = dns_label)]
+    #[schemars(transform = port_name)]
     pub port: Option<String>,
     /// Whether it is published for the outside. In a Cluster with promotion that happens only after
     /// the release has passed there. Default: false.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{map, nats_name, non_empty, set, subject, text};
+use crate::schema::{map, nats_name, non_empty, positive, set, subject, text};
 use crate::v1alpha1::duration::Duration;
 
 /// The part of a service in NATS.
@@ -112,6 +112,7 @@ pub struct Stream {
     pub replicas: u32,
     /// Messages older than this go. Default: no bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = positive)]
     pub max_age: Option<Duration>,
     /// Its size, in bytes. Default: no bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -140,6 +141,7 @@ pub struct KeyValueBucket {
     pub history: u32,
     /// Values older than this go. Default: no bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = positive)]
     pub ttl: Option<Duration>,
     /// Default: File.
     #[serde(default)]
@@ -163,6 +165,7 @@ pub struct ObjectBucket {
     pub name: String,
     /// Objects older than this go. Default: no bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = positive)]
     pub ttl: Option<Duration>,
     /// Default: File.
     #[serde(default)]
