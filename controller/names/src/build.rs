@@ -10,6 +10,7 @@ use crate::{
     address::host_address,
     inventory::{Cluster, Domain, Interface, Inventory, Machine, Port, Service},
     place::{Unplaced, place},
+    references::check,
     tree::Tree,
     zone::Zones,
 };
@@ -51,6 +52,7 @@ pub(crate) fn build(inventory: &Inventory) -> Hierarchy {
     let (roles, problems) = place(&builder.tree, &unplaced);
     builder.problems.extend(problems);
     builder.give_addresses(&roles);
+    builder.problems.extend(check(inventory));
     builder.problems.sort();
     Hierarchy::new(builder.tree, roles, zones, builder.problems)
 }
@@ -92,7 +94,7 @@ impl Builder {
     }
 
     fn zones(&mut self, domain: &Domain) -> Zones {
-        let mut zones = Zones::new(domain.ttl);
+        let mut zones = Zones::default();
         for (index, zone) in domain.zones.iter().enumerate() {
             if let Err(error) = zones.add(zone) {
                 let field = &format!("zones[{index}].name");

@@ -114,6 +114,18 @@ pub enum Error {
         /// It does not exist, or is itself refused.
         why: &'static str,
     },
+    /// What it refers to is not in this Domain.
+    #[error("it refers to {wanted}, which is not in this Domain")]
+    NoReference {
+        /// As referred to.
+        wanted: Source,
+    },
+    /// Resources that wait for each other.
+    #[error("it waits for itself: {}", arrows(path))]
+    ReferenceCycle {
+        /// From the resource back to itself.
+        path: Vec<Source>,
+    },
     /// The primary interface is not one of the machine's.
     #[error("the primary interface `{got}` is none of this machine's: {}", list(known))]
     UnknownInterface {
@@ -143,7 +155,7 @@ pub enum Error {
         candidates: Vec<String>,
     },
     /// Roles that select each other.
-    #[error("the role selects itself: {}", path.iter().map(Fqdn::as_str).collect::<Vec<_>>().join(" -> "))]
+    #[error("the role selects itself: {}", arrows(path))]
     SelectorCycle {
         /// From the role back to itself.
         path: Vec<Fqdn>,
@@ -196,6 +208,8 @@ impl Error {
             Self::DuplicateMac { .. } => "DuplicateMac",
             Self::DuplicateZone { .. } => "DuplicateZone",
             Self::NoCluster { .. } => "NoCluster",
+            Self::NoReference { .. } => "NoReference",
+            Self::ReferenceCycle { .. } => "ReferenceCycle",
             Self::UnknownInterface { .. } => "UnknownInterface",
             Self::UnknownSelector { .. } => "UnknownSelector",
             Self::AmbiguousSelector { .. } => "AmbiguousSelector",
@@ -217,6 +231,11 @@ fn list(names: &[String]) -> String {
         n if n > MAX_LISTED => format!("{shown} and {} more", n - MAX_LISTED),
         _ => shown,
     }
+}
+
+fn arrows(path: &[impl ToString]) -> String {
+    let names: Vec<_> = path.iter().map(ToString::to_string).collect();
+    names.join(" -> ")
 }
 
 fn hint(near: &[String]) -> String {

@@ -62,8 +62,6 @@ pub struct Domain {
     pub suffix: String,
     /// Forward and reverse zones in which records may be written.
     pub zones: Vec<Zone>,
-    /// Time to live of records in zones that set none, in seconds (0 to 2^31-1, RFC 2181 §8).
-    pub ttl: u32,
 }
 
 /// A zone in which records may be written.
@@ -73,8 +71,8 @@ pub struct Zone {
     /// Its apex, such as `example.com`, `0.0.10.in-addr.arpa` or, classless (RFC 2317),
     /// `0-63.2.0.192.in-addr.arpa`.
     pub name: String,
-    /// Time to live of its records in seconds; that of the Domain when `None`.
-    pub ttl: Option<u32>,
+    /// Time to live of its records in seconds (0 to 2^31-1, RFC 2181 §8).
+    pub ttl: u32,
 }
 
 /// A cluster: `core` of `core.example.com`.
@@ -97,6 +95,9 @@ pub struct Machine {
     pub cluster: Source,
     /// Such as `host1` of `host1.core.example.com`.
     pub label: String,
+    /// The machine that it is a guest of.
+    #[serde(default)]
+    pub host: Option<Source>,
     /// Its metadata labels, for selectors of the form `label/key=value`.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -150,6 +151,9 @@ pub struct Service {
     /// Its roles.
     #[serde(default)]
     pub roles: Vec<Role>,
+    /// The services that it cannot do without.
+    #[serde(default)]
+    pub depends_on: Vec<Source>,
 }
 
 /// A role of a service: the machines that play it.

@@ -38,6 +38,8 @@
 //!    placed, and its number of members fits its cardinality. A role that is not placed has no
 //!    addresses and is unsettled; so is a role with an unsettled member, and a service with an
 //!    unsettled or refused role.
+//! 6. References that name nothing (the host of a guest, what a service depends on), and what waits for
+//!    itself through them, is reported; names do not depend on it.
 //!
 //! What a selected element falls on: a machine, an interface, a virtual host on itself; a role on its
 //! members; a service on those of its roles; a cluster and the Domain on all machines in them. The
@@ -76,8 +78,8 @@
 //! use cim_names::{Fqdn, Hierarchy, Inventory, RecordType, desired_records};
 //!
 //! let inventory: Inventory = serde_json::from_str(r#"{
-//!     "domain": {"source": "Domain/home", "suffix": "example.com", "ttl": 300,
-//!                "zones": [{"name": "example.com"}]},
+//!     "domain": {"source": "Domain/home", "suffix": "example.com",
+//!                "zones": [{"name": "example.com", "ttl": 300}]},
 //!     "clusters": [{"source": "Cluster/core", "label": "core"}],
 //!     "machines": [{"source": "Machine/host1", "cluster": "Cluster/core", "label": "host1",
 //!                   "interfaces": [{"name": "eno1", "addresses": ["10.0.0.11/24"]}]}],
@@ -95,6 +97,7 @@
 
 mod address;
 mod build;
+mod cycle;
 mod desired;
 mod element;
 mod error;
@@ -104,6 +107,7 @@ pub mod inventory;
 mod label;
 mod place;
 mod record;
+mod references;
 mod selector;
 #[cfg(feature = "testkit")]
 pub mod testkit;

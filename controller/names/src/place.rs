@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
-    Element, Error, Fqdn, Kind, Member, Problem, Role, Selector, Source, inventory, tree::Tree,
+    Element, Error, Fqdn, Kind, Member, Problem, Role, Selector, Source, cycle::shortest_cycle,
+    inventory, tree::Tree,
 };
 
 /// A role that has a name, and no members yet.
@@ -42,7 +43,7 @@ pub(crate) fn place(
     let selects: BTreeMap<&Fqdn, BTreeSet<&Fqdn>> =
         targets.iter().map(|(name, targets)| (*name, targets.roles.clone())).collect();
     for role in unplaced {
-        if let Some(path) = cycle(&selects, &role.name) {
+        if let Some(path) = shortest_cycle(&selects, &role.name) {
             problems.push(role.problem("selectors", Error::SelectorCycle { path }));
             if let Some(targets) = targets.get_mut(&role.name) {
                 // Breaks the cycle, so that the loop below ends.
@@ -117,28 +118,6 @@ impl<'t> Targets<'t> {
         }
         Ok(())
     }
-}
-
-/// The shortest way from a role back to itself; among equals the first by name.
-fn cycle(selects: &BTreeMap<&Fqdn, BTreeSet<&Fqdn>>, start: &Fqdn) -> Option<Vec<Fqdn>> {
-    let mut reached_from: BTreeMap<&Fqdn, &Fqdn> = BTreeMap::new();
-    let mut queue = VecDeque::from([start]);
-    while let Some(role) = queue.pop_front() {
-        for next in selects.get(role).into_iter().flatten().copied() {
-            if next == start {
-                let back =
-                    std::iter::successors(Some(role), |role| reached_from.get(role).copied());
-                let mut path: Vec<Fqdn> = std::iter::once(start).chain(back).cloned().collect();
-                path.reverse();
-                return Some(path);
-            }
-            if !reached_from.contains_key(next) {
-                reached_from.insert(next, role);
-                queue.push_back(next);
-            }
-        }
-    }
-    None
 }
 
 /// Collects the members of a role whose selected roles are all placed, and counts them.

@@ -70,12 +70,11 @@ fn assemble(
             source: Source::new("Domain/t/d"),
             suffix: suffix.to_owned(),
             zones: vec![
-                zone("example.com", Some(60)),
-                zone("c1.example.com", None),
-                zone("10.in-addr.arpa", None),
-                zone("64/26.2.0.192.in-addr.arpa", None),
+                zone("example.com", 60),
+                zone("c1.example.com", 300),
+                zone("10.in-addr.arpa", 300),
+                zone("64/26.2.0.192.in-addr.arpa", 300),
             ],
-            ttl: 300,
         },
         clusters: clusters
             .into_iter()
@@ -133,13 +132,15 @@ fn machine() -> impl Strategy<Value = (usize, Machine)> {
         vec(interface, 0..3),
         vec(host, 0..2),
         any::<bool>(),
+        option::weighted(0.2, reference("Machine")),
     )
-        .prop_map(|(cluster, label, primary, interfaces, virtual_hosts, canary)| {
+        .prop_map(|(cluster, label, primary, interfaces, virtual_hosts, canary, host)| {
             let labels = canary.then(|| ("canary".to_owned(), "yes".to_owned()));
             let machine = Machine {
                 source: Source::new(""),
                 cluster: Source::new(""),
                 label,
+                host,
                 labels: labels.into_iter().collect(),
                 primary_interface: primary.map(str::to_owned),
                 interfaces,
@@ -150,9 +151,17 @@ fn machine() -> impl Strategy<Value = (usize, Machine)> {
 }
 
 fn service() -> impl Strategy<Value = (usize, Service)> {
-    (0..4_usize, label(), vec(role(), 0..4)).prop_map(|(cluster, label, roles)| {
-        (cluster, Service { source: Source::new(""), cluster: Source::new(""), label, roles })
-    })
+    (0..4_usize, label(), vec(role(), 0..4), vec(reference("Service"), 0..2)).prop_map(
+        |(cluster, label, roles, depends_on)| {
+            let (source, of) = (Source::new(""), Source::new(""));
+            (cluster, Service { source, cluster: of, label, roles, depends_on })
+        },
+    )
+}
+
+/// Somebody of that kind, who perhaps exists.
+fn reference(kind: &'static str) -> impl Strategy<Value = Source> {
+    (0..6_u8).prop_map(move |n| Source::new(format!("{kind}/t/{n}")))
 }
 
 fn role() -> impl Strategy<Value = Role> {
@@ -183,6 +192,7 @@ fn sound_machine(n: usize, interfaces: usize, hosts: usize) -> Machine {
         source: Source::new(""),
         cluster: Source::new(""),
         label: format!("m{n}"),
+        host: None,
         labels: BTreeMap::new(),
         primary_interface: None,
         interfaces: (0..interfaces)
@@ -209,5 +219,6 @@ fn sound_service(n: usize, selectors: Vec<String>) -> Service {
             cardinality: Cardinality { min: 1, max: None },
             ports: vec![Port { name: "http".to_owned(), port: 80, protocol: Protocol::Tcp }],
         }],
+        depends_on: vec![],
     }
 }

@@ -7,16 +7,11 @@ use crate::{Error, Fqdn, address::ClasslessRange, inventory::Zone, reverse_name}
 /// The zones in which records may be written, with the time to live of their records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Zones {
-    default_ttl: u32,
     ttls: BTreeMap<Fqdn, u32>,
     classless: Vec<(Fqdn, ClasslessRange)>,
 }
 
 impl Zones {
-    pub(crate) fn new(default_ttl: u32) -> Self {
-        Self { default_ttl, ..Self::default() }
-    }
-
     pub(crate) fn add(&mut self, zone: &Zone) -> Result<(), Error> {
         let name = Fqdn::parse(&zone.name)?;
         if self.ttls.contains_key(&name) {
@@ -25,7 +20,7 @@ impl Zones {
         if let Some(range) = ClasslessRange::of(&name) {
             self.classless.push((name.clone(), range));
         }
-        self.ttls.insert(name, zone.ttl.unwrap_or(self.default_ttl));
+        self.ttls.insert(name, zone.ttl);
         Ok(())
     }
 

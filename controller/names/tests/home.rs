@@ -10,9 +10,9 @@ use serde_json::json;
 
 fn inventory() -> Inventory {
     serde_json::from_value(json!({
-        "domain": {"source": "Domain/home/example-com", "suffix": "example.com", "ttl": 300, "zones": [
-            {"name": "example.com"}, {"name": "0.0.10.in-addr.arpa", "ttl": 3600},
-            {"name": "0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa"}]},
+        "domain": {"source": "Domain/home/example-com", "suffix": "example.com", "zones": [
+            {"name": "example.com", "ttl": 300}, {"name": "0.0.10.in-addr.arpa", "ttl": 3600},
+            {"name": "0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", "ttl": 300}]},
         "clusters": [
             {"source": "Cluster/home/core", "label": "core"},
             {"source": "Cluster/home/edge", "label": "edge"}],
@@ -162,6 +162,7 @@ fn errors_name_the_culprits_and_the_remedy() {
         with("/machines/2/cluster", json!("Cluster/home/none")),
         with("/clusters/1/label", json!("the edge")),
         with("/domain/zones/1/name", json!("example.com")),
+        with("/services/1/dependsOn", json!(["Service/home/proxy", "Service/home/none"])),
     ]
     .map(|inventory| problems(&inventory));
     insta::assert_snapshot!(texts.join("\n--\n"));

@@ -338,6 +338,8 @@ fn the_generator_reaches_every_kind_of_trouble() {
         "DuplicateMac",
         "DuplicateName",
         "NoCluster",
+        "NoReference",
+        "ReferenceCycle",
         "SelectorCycle",
         "UnknownInterface",
         "UnknownSelector",
