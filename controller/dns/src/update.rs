@@ -1,0 +1,147 @@
+//! Changes as UPDATE messages (RFC 2136).
+//!
+//! Each change of a record set carries what was observed as a prerequisite: a record that somebody
+//! changed since then makes the message fail instead of being overwritten.
+
+use std::ops::Range;
+
+use hickory_proto::{
+    op::{Message, OpCode, Query, UpdateMessage},
+    rr::{self, DNSClass, Record},
+};
+
+use crate::{Change, Edit, Name, RecordType, RrSet, Zone};
+
+/// The largest message that is made of several changes, in bytes. A message has 64 KiB.
+const MAX_BYTES: usize = 48 << 10;
+/// The largest number of records in the update section of such a message.
+const MAX_RECORDS: usize = 500;
+/// Type, class, TTL and length of a record on the wire, in bytes.
+const RECORD_OVERHEAD: usize = 10;
+/// What a new CNAME must not meet: other types that people write by hand.
+const ORDINARY: [RecordType; 7] = [
+    RecordType::A,
+    RecordType::AAAA,
+    RecordType::TXT,
+    RecordType::MX,
+    RecordType::SRV,
+    RecordType::NS,
+    RecordType::PTR,
+];
+
+/// Cuts changes into messages: as many as fit in each, in order. A change is never cut, because a
+/// message is applied as a whole.
+pub(crate) fn batches(changes: &[Change]) -> Vec<Range<usize>> {
+    let mut batches = Vec::new();
+    let (mut start, mut bytes, mut records) = (0, 0, 0);
+    for (index, change) in changes.iter().enumerate() {
+        let size = size(change);
+        let full = bytes + size.bytes > MAX_BYTES || records + size.records > MAX_RECORDS;
+        if full && index > start {
+            batches.push(start..index);
+            (start, bytes, records) = (index, 0, 0);
+        }
+        bytes += size.bytes;
+        records += size.records;
+    }
+    if start < changes.len() {
+        batches.push(start..changes.len());
+    }
+    batches
+}
+
+/// One message that makes all of `changes`, or none when a prerequisite of one does not hold.
+pub(crate) fn message(zone: &Zone, changes: &[Change]) -> Message {
+    let mut message = Message::query();
+    message.metadata.op_code = OpCode::Update;
+    message.metadata.recursion_desired = false;
+    message.add_zone(Query::query(zone.name().to_wire(), rr::RecordType::SOA));
+    for change in changes {
+        message.add_pre_requisites(prerequisites(change));
+        message.add_updates(updates(change));
+    }
+    message
+}
+
+/// What must still be so (RFC 2136 section 2.4).
+pub(crate) fn prerequisites(change: &Change) -> Vec<Record> {
+    let name = &change.name;
+    if change.vacant {
+        // "Name is not in use" covers each type at once.
+        return vec![bare(name, rr::RecordType::ANY, DNSClass::NONE)];
+    }
+    let mut records = Vec::new();
+    for edit in &change.edits {
+        match &edit.before {
+            Some(before) => records.extend(values(name, 0, before)),
+            None => records.push(absent(name, edit.kind)),
+        }
+    }
+    records.extend(never_met(change).map(|kind| absent(name, kind)));
+    records
+}
+
+/// Types that must not have appeared at the name since, or the server would silently ignore the
+/// new record and leave the name without any.
+fn never_met(change: &Change) -> impl Iterator<Item = RecordType> {
+    let edited: Vec<RecordType> = change.edits.iter().map(|edit| edit.kind).collect();
+    let creates = |edit: &Edit| edit.before.is_none() && edit.after.is_some();
+    let creates_cname =
+        change.edits.iter().any(|edit| creates(edit) && edit.kind == RecordType::CNAME);
+    let kinds: &[RecordType] = if creates_cname {
+        &ORDINARY
+    } else if change.edits.iter().any(creates) {
+        &[RecordType::CNAME]
+    } else {
+        &[]
+    };
+    kinds.iter().copied().filter(move |kind| !edited.contains(kind))
+}
+
+/// What is done, removals first (RFC 2136 section 2.5).
+pub(crate) fn updates(change: &Change) -> Vec<Record> {
+    let removed = change.edits.iter().filter(|edit| edit.before.is_some());
+    let removals =
+        removed.map(|edit| bare(&change.name, rr::RecordType::from(edit.kind.0), DNSClass::ANY));
+    let set = change.edits.iter().filter_map(|edit| edit.after.as_ref());
+    let additions = set.flat_map(|after| values(&change.name, after.ttl, after));
+    removals.chain(additions).collect()
+}
+
+fn absent(name: &Name, kind: RecordType) -> Record {
+    bare(name, rr::RecordType::from(kind.0), DNSClass::NONE)
+}
+
+/// A record without value, which says something about a whole record set.
+fn bare(name: &Name, kind: rr::RecordType, class: DNSClass) -> Record {
+    let mut record = Record::update0(name.to_wire(), 0, kind);
+    record.dns_class = class;
+    record
+}
+
+fn values(name: &Name, ttl: u32, set: &RrSet) -> impl Iterator<Item = Record> {
+    let name = name.to_wire();
+    let values = set.values.iter().filter_map(crate::Rdata::to_wire);
+    values.map(move |value| Record::from_rdata(name.clone(), ttl, value))
+}
+
+struct Size {
+    bytes: usize,
+    records: usize,
+}
+
+/// An upper bound of what a change takes in a message: names are counted without compression.
+fn size(change: &Change) -> Size {
+    let overhead = change.name.wire_len() + RECORD_OVERHEAD;
+    let bytes_of = |set: &RrSet| set.values.iter().map(|v| overhead + v.wire_len()).sum::<usize>();
+    let mut size = Size { bytes: ORDINARY.len() * overhead, records: 0 };
+    for Edit { before, after, .. } in &change.edits {
+        size.bytes += overhead;
+        size.records += 1;
+        for set in [before, after].into_iter().flatten() {
+            size.bytes += bytes_of(set);
+        }
+        size.records += after.as_ref().map_or(0, |set| set.values.len());
+    }
+    size
+}
