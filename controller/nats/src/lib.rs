@@ -1,13 +1,22 @@
 //! NATS operator, accounts and users: claims, push, read back.
 
+pub mod account;
 mod creds;
 mod error;
 pub mod jwt;
 pub mod keys;
+mod name;
 pub mod operator;
+mod subject;
+pub mod sync;
+pub mod system;
 mod time;
+mod user;
 
 pub use creds::Creds;
 pub use error::{Error, Result};
+pub use name::{AccountName, RoleName, StreamName};
 pub use operator::OperatorBundle;
+pub use subject::{InvalidSubject, Subject};
 pub use time::UnixTime;
+pub use user::{MAX_USER_JWT, plain_user, scoped_user};

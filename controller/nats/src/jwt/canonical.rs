@@ -44,19 +44,32 @@ impl Canonical {
         Self(leaves)
     }
 
-    /// The paths at which `found` differs from `self`, sorted: `nats.limits.conn: 10 → 5`.
-    pub fn differences(&self, found: &Self) -> Vec<String> {
-        let show = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), short);
+    /// Where `found` differs from `self`, which is wanted; sorted by path.
+    pub fn differences(&self, found: &Self) -> Vec<Difference> {
         let mut paths: Vec<_> = self.0.keys().chain(found.0.keys()).collect();
         paths.sort_unstable();
         paths.dedup();
         paths
             .into_iter()
-            .map(|path| (path, self.0.get(path), found.0.get(path)))
-            .filter(|(_, wanted, found)| wanted != found)
-            .map(|(path, wanted, found)| format!("{path}: {} → {}", show(wanted), show(found)))
+            .filter(|path| self.0.get(*path) != found.0.get(*path))
+            .map(|path| Difference {
+                path: path.clone(),
+                wanted: self.0.get(path).map(short),
+                found: found.0.get(path).map(short),
+            })
             .collect()
     }
+}
+
+/// One value in which two claims differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Where in the claims: `nats.limits.conn`.
+    pub path: String,
+    /// The wanted value, cut to 80 characters; absent: none is wanted.
+    pub wanted: Option<String>,
+    /// The value found, cut to 80 characters; absent: there is none.
+    pub found: Option<String>,
 }
 
 /// Leaves out what is equal to absent, sorts sets, and opens activation tokens.

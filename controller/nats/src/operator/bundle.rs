@@ -7,10 +7,11 @@ use crate::creds::Creds;
 use crate::error::{Error, Result};
 use crate::jwt::{
     AccountBody, AccountLimits, Claims, Export, ExportKind, OperatorBody, Permissions, SigningKey,
-    Template, Token, UserBody,
+    Token,
 };
 use crate::keys::{AccountKey, AccountSeed, OperatorKey, OperatorSeed, UserSeed};
 use crate::time::UnixTime;
+use crate::user::plain_user;
 
 /// Keys of the Secret's data. `SYSTEM_KEY` and `RESOLVER_CONF` are derived, for whoever configures a
 /// server; they are not read back.
@@ -60,8 +61,15 @@ impl OperatorBundle {
             system_account_body(system_signing.public()),
         );
         let system_account = Token::sign(account, now, &signing)?;
-        let system_creds =
-            system_user(&system_identity.public(), &system_signing, "sys", now, None)?;
+        let system_creds = plain_user(
+            &system_identity.public(),
+            &system_signing,
+            "sys",
+            UserSeed::generate()?,
+            Permissions::default(),
+            now,
+            None,
+        )?;
         Ok(Self {
             operator,
             identity: Some(identity),
@@ -207,24 +215,6 @@ fn system_account_body(signing: AccountKey) -> AccountBody {
         signing_keys: vec![SigningKey::Plain(signing)],
         ..AccountBody::new(AccountLimits::unlimited())
     }
-}
-
-/// A user of the system account without permission limits.
-fn system_user(
-    account: &AccountKey,
-    signing: &AccountSeed,
-    name: &str,
-    now: UnixTime,
-    expires: Option<UnixTime>,
-) -> Result<Creds> {
-    let seed = UserSeed::generate()?;
-    let body = UserBody {
-        own: Some(Template::unlimited(Permissions::default())),
-        issuer_account: Some(account.clone()),
-        tags: Vec::new(),
-    };
-    let claims = Claims { exp: expires, ..Claims::new(name, seed.public(), body) };
-    Creds::new(Token::sign(claims, now, signing)?, seed)
 }
 
 fn required<T>(
