@@ -1,0 +1,296 @@
+//! Running a tool: argument vector, explicit environment, deadline, bounded output.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::error::Error;
+
+const MAX_STDOUT: u64 = 64 << 20;
+const MAX_LINE: usize = 64 << 10;
+const STDERR_TAIL: usize = 16 << 10;
+/// How long output may stay open behind the end of the tool: a background child that inherited the
+/// pipe (an SSH master) must not hold us up.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// One run of one program.
+pub(crate) struct Invocation {
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<OsString>,
+    /// The whole environment; nothing is inherited.
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) stdin: Vec<u8>,
+    pub(crate) deadline: Duration,
+    /// What is being done, for error messages.
+    pub(crate) what: String,
+}
+
+/// How a program ended and what it wrote.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// `None` if a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    /// The last [`STDERR_TAIL`] bytes, in whole lines.
+    pub(crate) stderr: String,
+}
+
+impl Output {
+    pub(crate) fn success(&self) -> bool {
+        self.code == Some(0)
+    }
+}
+
+impl Invocation {
+    pub(crate) async fn run(self) -> Result<Output, Error> {
+        self.run_watched(&mut |_| Keep::Yes).await
+    }
+
+    /// Runs the program; `watch` sees each line of standard error as it comes and says whether it
+    /// belongs into [`Output::stderr`].
+    pub(crate) async fn run_watched(
+        self,
+        watch: &mut (dyn FnMut(&str) -> Keep + Send),
+    ) -> Result<Output, Error> {
+        tracing::debug!(program = %self.program.display(), what = %self.what, "run");
+        let child = Command::new(&self.program)
+            .args(&self.args)
+            .env_clear()
+            .envs(self.env)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|source| Error::Spawn { program: self.program.clone(), source })?;
+        match timeout(self.deadline, communicate(child, &self.stdin, watch)).await {
+            Ok(Ok(output)) => Ok(output),
+            Ok(Err(why)) => Err(Error::BadOutput { what: self.what, why: why.to_string() }),
+            Err(_) => Err(Error::Timeout { what: self.what, after: self.deadline }),
+        }
+    }
+}
+
+/// Whether a line of standard error is kept for the error message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    Yes,
+    No,
+}
+
+async fn communicate(
+    mut child: Child,
+    stdin: &[u8],
+    watch: &mut (dyn FnMut(&str) -> Keep + Send),
+) -> std::io::Result<Output> {
+    let mut stdout = Vec::new();
+    let mut stderr = Tail::new(STDERR_TAIL);
+    let status;
+    {
+        let feed = feed(child.stdin.take(), stdin);
+        let read_stdout = read_bounded(child.stdout.take(), &mut stdout);
+        let read_stderr = read_lines(child.stderr.take(), &mut stderr, watch);
+        let pipes = async { tokio::try_join!(feed, read_stdout, read_stderr).map(|_| ()) };
+        tokio::pin!(pipes);
+        tokio::select! {
+            closed = &mut pipes => {
+                closed?;
+                status = child.wait().await?;
+            }
+            ended = child.wait() => {
+                status = ended?;
+                if let Ok(closed) = timeout(DRAIN, &mut pipes).await {
+                    closed?;
+                }
+            }
+        }
+    }
+    Ok(Output {
+        code: status.code(),
+        stdout: String::from_utf8_lossy(&stdout).into_owned(),
+        stderr: stderr.into_string(),
+    })
+}
+
+async fn feed(pipe: Option<tokio::process::ChildStdin>, bytes: &[u8]) -> std::io::Result<()> {
+    let Some(mut pipe) = pipe else { return Ok(()) };
+    match pipe.write_all(bytes).await {
+        // A program that fails early does not read its input; its exit code tells more.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+async fn read_bounded(
+    pipe: Option<impl AsyncRead + Unpin>,
+    into: &mut Vec<u8>,
+) -> std::io::Result<()> {
+    let Some(pipe) = pipe else { return Ok(()) };
+    let read = pipe.take(MAX_STDOUT + 1).read_to_end(into).await?;
+    if read as u64 > MAX_STDOUT {
+        return Err(std::io::Error::other(format!("more than {MAX_STDOUT} bytes")));
+    }
+    Ok(())
+}
+
+async fn read_lines(
+    pipe: Option<impl AsyncRead + Unpin>,
+    tail: &mut Tail,
+    watch: &mut (dyn FnMut(&str) -> Keep + Send),
+) -> std::io::Result<()> {
+    let Some(pipe) = pipe else { return Ok(()) };
+    let mut reader = BufReader::new(pipe);
+    let mut line = Vec::new();
+    while read_line(&mut reader, &mut line).await? {
+        let text = String::from_utf8_lossy(&line);
+        if watch(&text) == Keep::Yes {
+            tail.push(&text);
+        }
+        line.clear();
+    }
+    Ok(())
+}
+
+/// Reads one line without its end; what exceeds [`MAX_LINE`] is dropped, so that no tool can make
+/// memory grow. `false` at the end of input.
+async fn read_line(
+    reader: &mut (impl AsyncBufRead + Unpin),
+    line: &mut Vec<u8>,
+) -> std::io::Result<bool> {
+    let mut any = false;
+    loop {
+        let available = reader.fill_buf().await?;
+        if available.is_empty() {
+            return Ok(any);
+        }
+        any = true;
+        let end = available.iter().position(|byte| *byte == b'\n');
+        let content = &available[..end.unwrap_or(available.len())];
+        let room = MAX_LINE.saturating_sub(line.len());
+        line.extend_from_slice(&content[..content.len().min(room)]);
+        let consumed = content.len() + usize::from(end.is_some());
+        reader.consume(consumed);
+        if end.is_some() {
+            return Ok(true);
+        }
+    }
+}
+
+/// The last lines of a stream, up to a number of bytes.
+pub(crate) struct Tail {
+    lines: VecDeque<String>,
+    bytes: usize,
+    max_bytes: usize,
+}
+
+impl Tail {
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        Self { lines: VecDeque::new(), bytes: 0, max_bytes }
+    }
+
+    pub(crate) fn push(&mut self, line: &str) {
+        let mut line = line.to_owned();
+        if line.len() > self.max_bytes {
+            let cut = (0..=self.max_bytes).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
+            line.truncate(cut);
+        }
+        self.bytes += line.len();
+        self.lines.push_back(line);
+        while self.bytes > self.max_bytes {
+            let Some(dropped) = self.lines.pop_front() else { break };
+            self.bytes -= dropped.len();
+        }
+    }
+
+    pub(crate) fn into_lines(self) -> Vec<String> {
+        self.lines.into()
+    }
+
+    pub(crate) fn into_string(self) -> String {
+        self.into_lines().join("\n")
+    }
+}
+
+/// `text` without ANSI escape sequences, which Nix writes into its messages even when nobody sees
+/// a terminal.
+pub(crate) fn strip_ansi(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        if c != '\u{1b}' {
+            plain.push(c);
+        } else if rest.next() == Some('[') {
+            // CSI: parameters up to a final byte in @..~ (ECMA-48 §5.4).
+            rest.find(|c| ('@'..='~').contains(c));
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str, deadline: Duration) -> Invocation {
+        Invocation {
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), script.into()],
+            env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+            stdin: b"given\n".to_vec(),
+            deadline,
+            what: "test".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn output_input_and_exit_code_are_told_apart() {
+        let output = sh("cat; echo err >&2; exit 3", Duration::from_secs(20)).run().await.unwrap();
+        assert_eq!(
+            (output.code, output.stdout.as_str(), output.stderr.as_str()),
+            (Some(3), "given\n", "err")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_program_that_hangs_is_stopped_at_its_deadline() {
+        let error = sh("exec sleep 600", Duration::from_millis(50)).run().await.unwrap_err();
+        assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_background_child_that_keeps_the_pipes_open_does_not_hold_us_up() {
+        let output = sh("sleep 600 & echo $!", Duration::from_mins(1)).run().await.unwrap();
+        assert_eq!(output.code, Some(0));
+        let pid = output.stdout.trim().to_owned();
+        std::process::Command::new("/bin/kill").arg(pid).status().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_is_named() {
+        let mut invocation = sh("", Duration::from_secs(5));
+        invocation.program = "/nonexistent/nix".into();
+        let error = invocation.run().await.unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/nix"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn only_the_end_of_a_long_standard_error_is_kept() {
+        let script = "i=0; while [ $i -lt 9000 ]; do echo line $i >&2; i=$((i+1)); done";
+        let output = sh(script, Duration::from_mins(1)).run().await.unwrap();
+        assert!(output.stderr.len() <= STDERR_TAIL + 9000);
+        assert!(output.stderr.ends_with("line 8999"));
+    }
+
+    #[test]
+    fn escape_sequences_go_and_text_stays() {
+        assert_eq!(strip_ansi("\u{1b}[31;1merror:\u{1b}[0m no"), "error: no");
+        assert_eq!(strip_ansi("plain é"), "plain é");
+        assert_eq!(strip_ansi("\u{1b}"), "");
+    }
+}

@@ -1,0 +1,227 @@
+//! From what is asked for to what is locked.
+
+use serde::Deserialize;
+
+use super::{At, GitRef, LockedSource, NarHash, Rev, Source};
+use crate::error::Error;
+use crate::nix::Nix;
+use crate::process::{Output, strip_ansi};
+
+/// The part of `nix flake metadata --json` that is the same from Nix 2.18 on.
+#[derive(Deserialize)]
+struct Metadata {
+    locked: Locked,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Locked {
+    rev: Option<Rev>,
+    nar_hash: Option<NarHash>,
+}
+
+impl Nix {
+    /// The commit that `source` names now. Cheap: it asks the repository and fetches nothing.
+    ///
+    /// git is asked, not Nix: when a fetch fails, Nix goes on with what it fetched last time and
+    /// merely warns, and a branch seems not to have moved.
+    ///
+    /// # Errors
+    /// [`Error::SourceUnreachable`], [`Error::RefNotFound`], [`Error::Dirty`].
+    pub async fn current_rev(&self, source: &Source) -> Result<Rev, Error> {
+        match &source.at {
+            At::Rev { rev, .. } => Ok(rev.clone()),
+            At::Ref(name) => self.remote_rev(source, &name.full()).await,
+            At::Default => {
+                if source.url.is_local() {
+                    self.refuse_dirty(source).await?;
+                }
+                self.remote_rev(source, "HEAD").await
+            }
+        }
+    }
+
+    /// Locks `source`: the commit it names now, and the hash of that commit's tree.
+    ///
+    /// # Errors
+    /// Those of [`Nix::current_rev`], and [`Error::Unlocked`], [`Error::LockMismatch`],
+    /// [`Error::FlakeBroken`].
+    pub async fn resolve(&self, source: &Source) -> Result<LockedSource, Error> {
+        let rev = self.current_rev(source).await?;
+        let on = match &source.at {
+            At::Default => None,
+            At::Ref(name) => Some(name),
+            At::Rev { on, .. } => on.as_ref(),
+        };
+        self.lock(&source.url.with_query(on, Some(&rev)), rev, on).await
+    }
+
+    async fn lock(&self, url: &str, rev: Rev, on: Option<&GitRef>) -> Result<LockedSource, Error> {
+        let output = self.metadata(url).await?;
+        if !output.success() {
+            return Err(explain(url, on, &rev, &output));
+        }
+        let locked = parse(url, &output)?;
+        let nar_hash = locked.nar_hash.ok_or_else(|| Error::BadOutput {
+            what: format!("locking {url}"),
+            why: "no narHash".to_owned(),
+        })?;
+        match locked.rev {
+            Some(found) if found == rev => Ok(LockedSource { url: url.to_owned(), rev, nar_hash }),
+            Some(found) => Err(Error::SourceChanged {
+                url: url.to_owned(),
+                field: "rev",
+                expected: rev.to_string(),
+                found: found.to_string(),
+            }),
+            None => Err(Error::Dirty { url: url.to_owned() }),
+        }
+    }
+
+    /// Without a branch, Nix takes a local repository's working tree: whoever asks for that means
+    /// what lies there, so delivering the last commit instead would be a surprise.
+    async fn refuse_dirty(&self, source: &Source) -> Result<(), Error> {
+        let url = source.reference();
+        let output = self.metadata(&url).await?;
+        if output.success() && parse(&url, &output)?.rev.is_none() {
+            return Err(Error::Dirty { url });
+        }
+        Ok(())
+    }
+
+    async fn metadata(&self, url: &str) -> Result<Output, Error> {
+        // tarball-ttl is also how long Nix trusts its memory of a branch.
+        let args = ["flake", "metadata", "--json", "--no-update-lock-file", "--tarball-ttl", "0"];
+        let args = args.into_iter().chain(["--", url]);
+        self.nix(args, self.limits().fetch, format!("locking {url}")).run().await
+    }
+
+    async fn remote_rev(&self, source: &Source, name: &str) -> Result<Rev, Error> {
+        let url = source.to_string();
+        // A tag object is no commit; the peeled name behind it is.
+        let peeled = format!("{name}^{{}}");
+        let args = ["ls-remote", "--exit-code", "--", source.url.repository(), name, &peeled];
+        let what = format!("asking {url} for {name}");
+        let output = self.git(args, self.limits().fetch, what.clone()).run().await?;
+        match output.code {
+            Some(0) => {}
+            Some(2) => return Err(Error::RefNotFound { url, reference: name.to_owned() }),
+            _ => return Err(Error::SourceUnreachable { url, why: one_line(&output.stderr) }),
+        }
+        pick(&output.stdout, name, &peeled)
+            .ok_or_else(|| Error::RefNotFound { url, reference: name.to_owned() })?
+            .parse()
+            .map_err(|why: crate::error::ParseError| Error::BadOutput {
+                what,
+                why: why.to_string(),
+            })
+    }
+}
+
+/// The commit of `name` in the answer of `git ls-remote`: lines of hash, tab, name. Names are
+/// matched whole: git matches patterns from their end, so `HEAD` also finds `refs/remotes/x/HEAD`.
+fn pick<'a>(answer: &'a str, name: &str, peeled: &str) -> Option<&'a str> {
+    let find = |wanted: &str| {
+        answer.lines().filter_map(|line| line.split_once('\t')).find(|(_, name)| *name == wanted)
+    };
+    find(peeled).or_else(|| find(name)).map(|(hash, _)| hash)
+}
+
+fn parse(url: &str, output: &Output) -> Result<Locked, Error> {
+    serde_json::from_str::<Metadata>(&output.stdout)
+        .map(|metadata| metadata.locked)
+        .map_err(|why| Error::BadOutput { what: format!("locking {url}"), why: why.to_string() })
+}
+
+/// Turns a failed `nix flake metadata` into the reason for people.
+fn explain(url: &str, on: Option<&GitRef>, rev: &Rev, output: &Output) -> Error {
+    let text = strip_ansi(&output.stderr);
+    let owned = || url.to_owned();
+    if let Some(error) = lock_error(url, &text) {
+        return error;
+    }
+    if text.contains("Cannot find Git revision") || text.contains("not our ref") {
+        let on = on.map(|on| format!(" on {on}")).unwrap_or_default();
+        return Error::RefNotFound { url: owned(), reference: format!("revision {rev}{on}") };
+    }
+    if text.contains("fatal:") || text.contains("unable to") || text.contains("while fetching") {
+        return Error::SourceUnreachable { url: owned(), why: one_line(&text) };
+    }
+    Error::FlakeBroken { url: owned(), detail: one_line(&text) }
+}
+
+/// The two faults of a lock file, by Nix's messages of 2.18 to 2.34.
+pub(crate) fn lock_error(url: &str, stderr: &str) -> Option<Error> {
+    const UNLOCKED: [&str; 3] = [
+        "requires lock file changes",
+        "cannot update unlocked flake input",
+        "cannot update flake input",
+    ];
+    const MISMATCH: [&str; 3] =
+        ["mismatch in field 'narHash'", "NAR hash mismatch", "hash mismatch in input"];
+    let has = |needles: &[&str]| needles.iter().any(|needle| stderr.contains(needle));
+    let (url, detail) = (url.to_owned(), one_line(stderr));
+    if has(&UNLOCKED) {
+        Some(Error::Unlocked { url, detail })
+    } else if has(&MISMATCH) {
+        Some(Error::LockMismatch { url, detail })
+    } else {
+        None
+    }
+}
+
+/// The message behind the last `error:` of Nix (before it come traces), else the last lines of git;
+/// in one line, shortened.
+pub(crate) fn one_line(stderr: &str) -> String {
+    let plain = strip_ansi(stderr);
+    let message = plain.rfind("error: ").map_or(plain.as_str(), |at| &plain[at + 7..]);
+    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut short: String = line.chars().take(600).collect();
+    if short.len() < line.len() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "4efca76eb731711a51effb354be563066c7b450b";
+    const B: &str = "1111111111111111111111111111111111111111";
+
+    #[test]
+    fn a_tag_gives_its_commit_and_head_is_not_a_remote_head() {
+        let answer = format!("{B}\trefs/tags/v1\n{A}\trefs/tags/v1^{{}}\n");
+        assert_eq!(pick(&answer, "refs/tags/v1", "refs/tags/v1^{}"), Some(A));
+        let answer = format!("{B}\trefs/remotes/origin/HEAD\n{A}\tHEAD\n");
+        assert_eq!(pick(&answer, "HEAD", "HEAD^{}"), Some(A));
+        assert_eq!(pick("", "HEAD", "HEAD^{}"), None);
+    }
+
+    #[test]
+    fn messages_of_nix_become_their_own_errors() {
+        let explain = |stderr: &str| {
+            let output = Output { code: Some(1), stdout: String::new(), stderr: stderr.into() };
+            explain("git+file:///r", None, &A.parse().unwrap(), &output)
+        };
+        let unlocked = "error: flake 'x' requires lock file changes but they're not allowed";
+        assert_eq!(explain(unlocked).reason(), "FlakeUnlocked");
+        let mismatch =
+            "error:\n … trace\n error: mismatch in field 'narHash' of input 'x', got 'y'";
+        assert_eq!(explain(mismatch).reason(), "LockMismatch");
+        let unknown = "error: Cannot find Git revision 'x' in ref 'main' of repository 'y'!";
+        assert_eq!(explain(unknown).reason(), "RefNotFound");
+        let down = "fatal: unable to connect to h: Connection refused";
+        assert_eq!(explain(down).reason(), "SourceUnreachable");
+        let syntax = "error: syntax error, unexpected end of file";
+        assert_eq!(explain(syntax).reason(), "FlakeBroken");
+    }
+
+    #[test]
+    fn the_last_error_is_the_message() {
+        let trace = "error:\n   … while evaluating\n\n   error: cannot add\n   at f:1";
+        assert_eq!(one_line(trace), "cannot add at f:1");
+        assert_eq!(one_line("fatal: no\n"), "fatal: no");
+    }
+}
