@@ -137,26 +137,24 @@ impl Tree {
             .collect()
     }
 
+    /// Proposes elements whose own label is spelled like the first one asked for.
     fn unknown(&self, selector: &Selector, name: &str, scope: &Fqdn) -> Error {
         let first = name.split('.').next().unwrap_or(name);
-        let mut near: Vec<(usize, &Element)> = self
-            .elements
-            .values()
-            .filter_map(|element| {
-                // A name of several labels is compared as a whole, against as many of the element's.
-                let labels = name.split('.').count();
-                let same_length = element.name.as_str().splitn(labels + 1, '.').take(labels);
-                let candidate = same_length.collect::<Vec<_>>().join(".");
-                let typos = strsim::osa_distance(&candidate, name);
-                let close = typos <= MAX_TYPOS && typos < first.len();
-                close.then_some((typos, element))
-            })
+        let mut near: Vec<(usize, &Fqdn)> = self
+            .by_first_label
+            .iter()
+            .filter(|(label, _)| label.len().abs_diff(first.len()) <= MAX_TYPOS)
+            .map(|(label, names)| (strsim::osa_distance(label, first), names))
+            .filter(|(typos, _)| *typos <= MAX_TYPOS && *typos < first.len())
+            .flat_map(|(typos, names)| names.iter().map(move |name| (typos, name)))
             .collect();
-        near.sort_by(|(a, x), (b, y)| (a, &x.name).cmp(&(b, &y.name)));
+        near.sort();
+        let likely =
+            near.into_iter().take(MAX_HINTS).filter_map(|(_, name)| self.elements.get(name));
         Error::UnknownSelector {
             selector: selector.to_string(),
             scope: scope.clone(),
-            near: near.into_iter().take(MAX_HINTS).map(|(_, element)| qualified(element)).collect(),
+            near: likely.map(qualified).collect(),
         }
     }
 
