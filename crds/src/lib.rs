@@ -13,6 +13,8 @@
 
 #![allow(clippy::duplicated_attributes, reason = "every printer column has a type of its own")]
 
+#[cfg(feature = "names")]
+pub mod names;
 mod schema;
 pub mod v1alpha1;
 

@@ -246,9 +246,16 @@ fn flatten_enum(object: &mut Map<String, Value>) {
     }
     let names: Vec<&str> = properties.keys().map(String::as_str).collect();
     let present: Vec<String> = names.iter().map(|name| format!("has(self.{name})")).collect();
+    let message = match names[..] {
+        [only] => format!("{only} must be set"),
+        [ref most @ .., last] => {
+            format!("exactly one of {} and {last} must be set", most.join(", "))
+        }
+        [] => return,
+    };
     let rule = json!({
         "rule": format!("[{}].exists_one(given, given)", present.join(", ")),
-        "message": format!("exactly one of {} must be set", names.join(", ")),
+        "message": message,
     });
     add_rule(object, rule);
     object.insert("type".into(), json!("object"));

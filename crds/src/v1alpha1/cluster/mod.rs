@@ -110,7 +110,13 @@ pub struct ClusterSpec {
 
     /// Where copies of objects are kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = map("name", 64))]
+    #[schemars(
+        transform = map("name", 64),
+        transform = rule(
+            "self.all(a, !has(a.nats) || self.exists_one(b, has(b.nats) && a.nats.account == b.nats.account && a.nats.bucket == b.nats.bucket && (has(a.nats.jetstreamDomain) ? a.nats.jetstreamDomain : '') == (has(b.nats.jetstreamDomain) ? b.nats.jetstreamDomain : '')))",
+            "two stores must not share a bucket: each copy in it would count twice",
+        ),
+    )]
     pub object_stores: Vec<ObjectStore>,
 
     /// The network of this Cluster. Default: none stated.

@@ -11,7 +11,7 @@ use crate::v1alpha1::common::SecretRef;
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = rule(
     "has(self.nats)",
-    "exactly one engine must be set: nats",
+    "nats must be set",
 ))]
 pub struct ObjectStore {
     /// Unique in the Cluster. Example: `a`.
@@ -20,6 +20,10 @@ pub struct ObjectStore {
 
     /// A JetStream object store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = rule(
+        "self.account == oldSelf.account && self.bucket == oldSelf.bucket",
+        "account and bucket of a store are immutable: its copies would be lost from sight; add another store, then remove this one",
+    ))]
     pub nats: Option<NatsObjectStore>,
 
     /// What can be lost together with this store. Copies are spread over different ones.

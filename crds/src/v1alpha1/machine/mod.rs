@@ -62,6 +62,10 @@ use crate::schema::{dns_label, dns_name, map, non_empty, pattern, rule, set, str
     "!has(self.primaryInterface) || (has(self.interfaces) && self.interfaces.exists(i, i.name == self.primaryInterface))",
     "primaryInterface must name one of the interfaces",
 ))]
+#[schemars(transform = rule(
+    "!has(self.virtualHosts) || !has(self.interfaces) || self.virtualHosts.all(v, !self.interfaces.exists(i, i.name == v.name))",
+    "a virtual host must not have the name of an interface: both are named below the machine",
+))]
 pub struct MachineSpec {
     /// The Cluster (name of the object) that this machine belongs to. Immutable. Example: `core`.
     #[schemars(transform = dns_name)]
