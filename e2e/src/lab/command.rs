@@ -16,17 +16,22 @@ pub(crate) fn run(command: Command) -> Result<Vec<u8>> {
     run_with_input(command, b"")
 }
 
-/// Runs `command` with `input` (at most a pipe's 64 KiB, so that writing it cannot block).
+/// Runs `command` with `input`; its standard output, or an error with what it printed.
 pub(crate) fn run_with_input(mut command: Command, input: &[u8]) -> Result<Vec<u8>> {
     let name = line(&command);
     let attempt = || format!("run `{name}`");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().attempting(attempt())?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A command that ends without reading its input tells why by its exit status.
-        drop(stdin.write_all(input));
-    }
-    check(&name, child.wait_with_output().attempting(attempt())?)
+    let stdin = child.stdin.take();
+    let output = thread::scope(|scope| {
+        // On a thread of its own: the command may print before it has read everything.
+        scope.spawn(move || {
+            // A command that ends without reading its input tells why by its exit status.
+            let _ = stdin.map(|mut stdin| stdin.write_all(input));
+        });
+        child.wait_with_output()
+    });
+    check(&name, output.attempting(attempt())?)
 }
 
 /// Runs `command` and calls `each` with every line that it prints.

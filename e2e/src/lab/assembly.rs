@@ -1,0 +1,229 @@
+//! The lab as the demo and the cases use it.
+
+use std::path::{Path, PathBuf};
+
+use cim_nats::OperatorBundle;
+
+use super::{
+    Inside,
+    error::{During, LabError, Result},
+    keys::{NixKey, SshKey},
+    network,
+    servers::{
+        controller::{Controller, ControllerConfig},
+        dns::Dns,
+        git::Git,
+        host::Host,
+        kubernetes::Kubernetes,
+        nats::Nats,
+    },
+    toolbox::Toolbox,
+};
+
+/// What a lab consists of; nothing unless asked for.
+#[derive(Debug, Default)]
+#[must_use = "a builder starts nothing"]
+pub struct Builder {
+    kubernetes: bool,
+    dns: bool,
+    git: bool,
+    hosts: u8,
+    nats: Option<(OperatorBundle, usize)>,
+}
+
+impl Builder {
+    /// With a Kubernetes control plane.
+    pub fn kubernetes(mut self) -> Self {
+        self.kubernetes = true;
+        self
+    }
+
+    /// With Knot.
+    pub fn dns(mut self) -> Self {
+        self.dns = true;
+        self
+    }
+
+    /// With a git server.
+    pub fn git(mut self) -> Self {
+        self.git = true;
+        self
+    }
+
+    /// With this many hosts.
+    pub fn hosts(mut self, count: u8) -> Self {
+        self.hosts = count;
+        self
+    }
+
+    /// With one or three NATS servers that obey an operator.
+    pub fn nats(mut self, operator: OperatorBundle, servers: usize) -> Self {
+        self.nats = Some((operator, servers));
+        self
+    }
+
+    /// Starts everything at once and waits until everything is ready.
+    pub async fn start(self, inside: Inside) -> Result<Lab> {
+        network::set_up()?;
+        let toolbox = Toolbox::new(&inside)?;
+        let deploy_key = SshKey::generate(&toolbox, &inside.volatile().join("keys"), "deploy")?;
+        let nix_key = NixKey::generate(&toolbox, "cim-lab-1")?;
+        let hosts = (1..=self.hosts)
+            .map(|n| Host::start(&inside, &toolbox, n, &deploy_key, &nix_key))
+            .collect::<Result<Vec<_>>>()?;
+        let (kubernetes, dns, git, nats, hosts) = tokio::try_join!(
+            when(self.kubernetes, Kubernetes::start(&inside, &toolbox)),
+            when(self.dns, Dns::start(&inside, &toolbox)),
+            when(self.git, Git::start(&inside, &toolbox)),
+            async {
+                match &self.nats {
+                    Some((operator, servers)) => {
+                        Nats::start(&inside, operator, *servers).await.map(Some)
+                    }
+                    None => Ok(None),
+                }
+            },
+            ready(hosts),
+        )?;
+        Ok(Lab { inside, toolbox, kubernetes, dns, git, nats, hosts, deploy_key, nix_key })
+    }
+}
+
+async fn when<T>(wanted: bool, start: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+    if wanted { start.await.map(Some) } else { Ok(None) }
+}
+
+async fn ready(hosts: Vec<Host>) -> Result<Vec<Host>> {
+    for host in &hosts {
+        host.ready().await?;
+    }
+    Ok(hosts)
+}
+
+/// A running lab. It ends with this process, which is process 1 of its namespaces.
+#[derive(Debug)]
+pub struct Lab {
+    inside: Inside,
+    toolbox: Toolbox,
+    kubernetes: Option<Kubernetes>,
+    dns: Option<Dns>,
+    git: Option<Git>,
+    nats: Option<Nats>,
+    hosts: Vec<Host>,
+    deploy_key: SshKey,
+    nix_key: NixKey,
+}
+
+impl Lab {
+    /// Says what the lab consists of.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The namespaces of this process.
+    pub fn inside(&self) -> &Inside {
+        &self.inside
+    }
+
+    /// The Kubernetes control plane.
+    ///
+    /// # Errors
+    /// When the lab was built without; so for the other servers.
+    pub fn kubernetes(&self) -> Result<&Kubernetes> {
+        self.kubernetes.as_ref().ok_or_else(|| absent("Kubernetes"))
+    }
+
+    /// The DNS server.
+    pub fn dns(&self) -> Result<&Dns> {
+        self.dns.as_ref().ok_or_else(|| absent("a DNS server"))
+    }
+
+    /// The git server.
+    pub fn git(&self) -> Result<&Git> {
+        self.git.as_ref().ok_or_else(|| absent("a git server"))
+    }
+
+    /// The NATS servers.
+    pub fn nats(&self) -> Result<&Nats> {
+        self.nats.as_ref().ok_or_else(|| absent("NATS"))
+    }
+
+    /// Host number `n`, from 1.
+    pub fn host(&self, n: u8) -> Result<&Host> {
+        let index = usize::from(n).checked_sub(1);
+        index.and_then(|index| self.hosts.get(index)).ok_or_else(|| absent(&format!("host{n}")))
+    }
+
+    /// All hosts, in order.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// The key that logs in to the hosts as [`super::servers::host::DEPLOY_USER`].
+    pub fn deploy_key(&self) -> &SshKey {
+        &self.deploy_key
+    }
+
+    /// The key whose signatures the hosts trust.
+    pub fn nix_key(&self) -> &NixKey {
+        &self.nix_key
+    }
+
+    /// Prepares the controller's container.
+    pub fn controller(&self, config: ControllerConfig) -> Result<Controller> {
+        Controller::prepare(&self.inside, config)
+    }
+
+    /// Starts a prepared or killed controller.
+    pub async fn start_controller(&self, controller: &Controller) -> Result<()> {
+        controller.start(&self.inside, self.kubernetes()?).await
+    }
+
+    /// Runs a program of the base root (dig, ssh, git, curl, nix) beside the servers; its standard
+    /// output. Files of the lab have the same paths there.
+    pub fn tool(&self, program: &str, args: &[&str]) -> Result<String> {
+        self.toolbox.run(program, args)
+    }
+
+    /// Opens the way from outside to the API server and writes a kubeconfig for it; its path.
+    pub fn publish_kubernetes(&self, door: &str) -> Result<PathBuf> {
+        let target = (network::GATEWAY, super::servers::kubernetes::PORT).into();
+        let port = self.inside.open_door(door, target)?;
+        let path = self.inside.shared().join("kubeconfig");
+        self.kubernetes()?.write_outside_kubeconfig(port, &path)?;
+        Ok(path)
+    }
+
+    /// The directory of the servers' logs.
+    pub fn logs(&self) -> PathBuf {
+        self.inside.logs()
+    }
+
+    /// The directory of files that vanish with the lab.
+    pub fn scratch(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.inside.volatile().join("scratch").join(name);
+        std::fs::create_dir_all(&dir).during("create", &dir)?;
+        Ok(dir)
+    }
+
+    /// A fixture of this crate, such as `infra`, the flake of the demo.
+    pub fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+    }
+
+    /// An error if a server of the lab has ended.
+    pub fn check(&self) -> Result<()> {
+        self.kubernetes.as_ref().map_or(Ok(()), Kubernetes::check)?;
+        self.dns.as_ref().map_or(Ok(()), Dns::check)?;
+        self.git.as_ref().map_or(Ok(()), Git::check)?;
+        self.nats.as_ref().map_or(Ok(()), Nats::check)?;
+        self.hosts.iter().try_for_each(Host::check)
+    }
+}
+
+fn absent(what: &str) -> LabError {
+    LabError::Unexpected {
+        what: "the use of the lab".into(),
+        why: format!("it was built without {what}"),
+    }
+}

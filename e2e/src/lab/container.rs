@@ -1,0 +1,163 @@
+//! systemd-nspawn containers on the lab's bridge.
+
+use std::{
+    fs, iter,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::Output,
+    time::Duration,
+};
+
+use rustix::process::Pid;
+use tokio::{process::Command, time::timeout};
+
+use super::{
+    Inside, command,
+    error::{During, LabError, Result},
+    network,
+    process::Process,
+    root::Root,
+};
+
+/// What a container's first process is.
+pub(crate) enum Payload<'a> {
+    /// systemd.
+    Boot,
+    /// A shell script, run by root.
+    Script(&'a str),
+}
+
+/// A running container.
+#[derive(Debug)]
+pub(crate) struct Container {
+    name: String,
+    address: Ipv4Addr,
+    nspawn: Process,
+}
+
+impl Container {
+    /// Starts a container named `name` on `root`.
+    pub(crate) fn start(
+        inside: &Inside,
+        name: &str,
+        address: Ipv4Addr,
+        root: &Root,
+        payload: &Payload<'_>,
+    ) -> Result<Self> {
+        root.write("/etc/hostname", format!("{name}\n"), 0o644)?;
+        root.write("/etc/hosts", format!("127.0.0.1 localhost\n{address} {name}\n"), 0o644)?;
+        root.write("/etc/resolv.conf", format!("nameserver {}\n", network::DNS), 0o644)?;
+        let group = inside.cgroup().join(name);
+        fs::create_dir_all(&group).during("create", &group)?;
+        // Two things have to happen between fork and exec: the container's processes belong in a
+        // control group of their own, and nspawn's scratch directories in a /tmp that vanishes.
+        let prepare = "echo $$ > \"$0/cgroup.procs\" && mount -t tmpfs tmpfs /tmp && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", prepare]);
+        command.arg(&group).args(["systemd-nspawn", "--quiet", "--register=no", "--keep-unit"]);
+        command.args([
+            "--console=pipe",
+            "--resolv-conf=off",
+            "--timezone=off",
+            "--link-journal=no",
+        ]);
+        command
+            .arg(format!("--machine={name}"))
+            .arg(format!("--network-bridge={}", network::BRIDGE));
+        command.arg("--directory").arg(root.path("/"));
+        match payload {
+            Payload::Boot => command.arg("--boot"),
+            // As process 2 with a minimal init above it, which reaps what the payload leaves.
+            Payload::Script(script) => command.args(["--as-pid2", "/bin/sh", "-c", script]),
+        };
+        let nspawn = Process::spawn(name, command, &inside.logs())?;
+        Ok(Self { name: name.to_owned(), address, nspawn })
+    }
+
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// The supervisor of the container; when it ends, so does the container.
+    pub(crate) fn process(&self) -> &Process {
+        &self.nspawn
+    }
+
+    /// Runs `program` as root within the container, until `deadline`.
+    pub(crate) async fn exec(
+        &self,
+        program: &str,
+        args: &[&str],
+        deadline: Duration,
+    ) -> Result<Output> {
+        let leader = self.leader().await?;
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--all", "--target", &leader.to_string(), "--", program])
+            .args(args)
+            .env_clear()
+            .env("PATH", "/run/current-system/sw/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", "/root")
+            .env("LANG", "C.UTF-8")
+            .stdin(std::process::Stdio::null())
+            .kill_on_drop(true);
+        let line = format!("{program} {}", args.join(" "));
+        let attempt = format!("run `{line}` on {}", self.name);
+        match timeout(deadline, command.output()).await {
+            Ok(output) => output.attempting(attempt),
+            Err(_) => Err(LabError::Deadline {
+                what: attempt,
+                after: deadline,
+                last: "it still runs".into(),
+            }),
+        }
+    }
+
+    /// Like [`Self::exec`], but an error when the program fails; its standard output.
+    pub(crate) async fn run(
+        &self,
+        program: &str,
+        args: &[&str],
+        deadline: Duration,
+    ) -> Result<String> {
+        let output = self.exec(program, args, deadline).await?;
+        let name = format!("{program} {} (on {})", args.join(" "), self.name);
+        Ok(String::from_utf8_lossy(&command::check(&name, output)?).into_owned())
+    }
+
+    /// The container's first process, as this namespace numbers it.
+    async fn leader(&self) -> Result<i32> {
+        let gone = || LabError::Unexpected {
+            what: format!("the container {}", self.name),
+            why: "it has no process; has it been stopped?".into(),
+        };
+        let nspawn = self.nspawn.pid().await.ok_or_else(gone)?;
+        children(nspawn.as_raw_nonzero().get()).into_iter().next().ok_or_else(gone)
+    }
+
+    /// The processes of the container whose executable is called `name`.
+    pub(crate) async fn processes(&self, name: &str) -> Vec<Pid> {
+        let Some(nspawn) = self.nspawn.pid().await else { return Vec::new() };
+        let mut level = vec![nspawn.as_raw_nonzero().get()];
+        let mut found = Vec::new();
+        // The tree is finite and every process appears below one parent only.
+        while !level.is_empty() {
+            level = level.into_iter().flat_map(children).collect();
+            found.extend(level.iter().copied().filter(|pid| executable_is(*pid, name)));
+        }
+        found.into_iter().filter_map(Pid::from_raw).collect()
+    }
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let path = PathBuf::from(format!("/proc/{pid}/task/{pid}/children"));
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+fn executable_is(pid: i32, name: &str) -> bool {
+    // The link is readable although its target lies in another mount namespace.
+    fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|path| {
+        iter::once(path.as_path()).filter_map(Path::file_name).any(|file| file == name)
+    })
+}

@@ -1,0 +1,226 @@
+//! The controller in a container like its image: an unprivileged user with nix, git and ssh, its own
+//! Nix store, and the files and variables by which a pod finds its API server.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::Mutex;
+
+use crate::lab::{
+    Inside,
+    container::{Container, Payload},
+    error::{During, LabError, Result},
+    http::http_get,
+    network,
+    root::Root,
+    servers::kubernetes::{self, Kubernetes},
+    wait::wait_until,
+};
+
+const NAME: &str = "controller";
+const PROGRAM: &str = "cim-controller";
+const USER: &str = "cim";
+const USER_ID: u32 = 65532;
+const HOME: &str = "/var/lib/cim-controller";
+const BINARY: &str = "/usr/local/bin/cim-controller";
+const HTTP: u16 = 8080;
+const GRACE: Duration = Duration::from_secs(40);
+
+const NIX_CONF: &str = "experimental-features = nix-command flakes
+build-users-group =
+sandbox = false
+substituters =
+flake-registry =
+";
+
+/// How to run the controller.
+#[derive(Clone, Debug)]
+pub struct ControllerConfig {
+    /// The binary on this machine.
+    pub binary: PathBuf,
+    /// The namespace of its service account.
+    pub namespace: String,
+    /// The name of its service account.
+    pub service_account: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+}
+
+/// The controller's container; it keeps its files when the controller is killed and started again.
+#[derive(Debug)]
+pub struct Controller {
+    config: ControllerConfig,
+    root: Root,
+    container: Mutex<Option<Container>>,
+    log: PathBuf,
+}
+
+impl Controller {
+    /// Prepares the container, without starting it.
+    pub(crate) fn prepare(inside: &Inside, config: ControllerConfig) -> Result<Self> {
+        let root = Root::mount(inside, "controller")?;
+        root.write("/etc/nix/nix.conf", NIX_CONF, 0o644)?;
+        root.add_user(USER, USER_ID, HOME)?;
+        for dir in ["/nix/store", "/nix/var"] {
+            fs::create_dir_all(root.path(dir)).during("create", root.path(dir))?;
+        }
+        root.give(USER, "/nix")?;
+        Ok(Self {
+            config,
+            root,
+            container: Mutex::new(None),
+            log: inside.logs().join("controller.log"),
+        })
+    }
+
+    /// Starts the controller with a fresh token; it may not be ready yet.
+    pub(crate) async fn start(&self, inside: &Inside, kubernetes: &Kubernetes) -> Result<()> {
+        self.kill().await?;
+        let binary = self.root.path(BINARY);
+        if let Some(parent) = binary.parent() {
+            fs::create_dir_all(parent).during("create", parent)?;
+        }
+        fs::copy(&self.config.binary, &binary).during("copy the controller to", &binary)?;
+        let ControllerConfig { namespace, service_account, .. } = &self.config;
+        let token = kubernetes.token(namespace, service_account).await?;
+        let certificate = kubernetes.certificate();
+        let certificate = fs::read(&certificate).during("read", &certificate)?;
+        // nspawn mounts a tmpfs on /run, so the files lie elsewhere and are linked at the start.
+        for (file, content) in [
+            ("token", token.as_bytes()),
+            ("ca.crt", &certificate),
+            ("namespace", namespace.as_bytes()),
+        ] {
+            self.root.write(&format!("/etc/cim-pod/{file}"), content, 0o644)?;
+        }
+        let script = script(&self.config.args);
+        let payload = Payload::Script(&script);
+        let container = Container::start(inside, NAME, network::CONTROLLER, &self.root, &payload)?;
+        *self.container.lock().await = Some(container);
+        Ok(())
+    }
+
+    /// Waits until /readyz says so; fails at once when the controller ends.
+    pub async fn ready(&self, deadline: Duration) -> Result<()> {
+        let address = Self::http();
+        let container = self.container.lock().await;
+        let container = container.as_ref().ok_or_else(not_running)?;
+        let probe = async || match http_get(address, "/readyz").await {
+            Ok((200, _)) => Ok(()),
+            Ok((status, body)) => Err(format!("/readyz: {status} {body}")),
+            Err(error) => Err(error.to_string()),
+        };
+        container.process().ready(deadline, probe).await
+    }
+
+    /// Kills the controller with SIGKILL, as a node that fails does. Does nothing if it is not
+    /// running.
+    pub async fn kill(&self) -> Result<()> {
+        let Some(container) = self.container.lock().await.take() else { return Ok(()) };
+        for pid in container.processes(PROGRAM).await {
+            // It may end by itself in between.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        container.process().kill().await.map(drop)
+    }
+
+    /// Asks the controller to end with SIGTERM, as Kubernetes does; its exit code.
+    pub async fn stop(&self) -> Result<i32> {
+        let pid = self.pid().await?;
+        let container = self.container.lock().await.take().ok_or_else(not_running)?;
+        kill_process(pid, Signal::TERM).attempting("stop the controller")?;
+        let ended = tokio::time::timeout(GRACE, container.process().wait()).await;
+        let status = ended.map_err(|_| LabError::Deadline {
+            what: "the controller to end after SIGTERM".into(),
+            after: GRACE,
+            last: "it still runs".into(),
+        })??;
+        status.code().ok_or_else(|| LabError::Unexpected {
+            what: "the end of the controller".into(),
+            why: status.to_string(),
+        })
+    }
+
+    /// Its resident set in bytes.
+    pub async fn rss(&self) -> Result<u64> {
+        let path = PathBuf::from(format!("/proc/{}/status", self.pid().await?.as_raw_nonzero()));
+        let status = fs::read_to_string(&path).during("read", &path)?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kib.map(|kib| kib * 1024).ok_or_else(|| LabError::Unexpected {
+            what: path.display().to_string(),
+            why: "it has no VmRSS".into(),
+        })
+    }
+
+    /// Its metrics, in the text format of Prometheus.
+    pub async fn metrics(&self) -> Result<String> {
+        http_get(Self::http(), "/metrics").await.map(|(_, body)| body)
+    }
+
+    /// Where it serves /livez, /readyz and /metrics.
+    pub fn http() -> SocketAddr {
+        SocketAddr::from((network::CONTROLLER, HTTP))
+    }
+
+    /// The file with what it logged in all its lives.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Waits until the process runs; it starts a moment after its container.
+    pub async fn running(&self) -> Result<()> {
+        wait_until("the controller's process", GRACE, async || self.pid().await.map(drop)).await
+    }
+
+    async fn pid(&self) -> Result<Pid> {
+        let container = self.container.lock().await;
+        let container = container.as_ref().ok_or_else(not_running)?;
+        container.processes(PROGRAM).await.into_iter().next().ok_or_else(not_running)
+    }
+}
+
+fn not_running() -> LabError {
+    LabError::Unexpected { what: "the controller".into(), why: "it is not running".into() }
+}
+
+/// Configures the network as a pod's is before the container's program starts, and drops to the user.
+fn script(args: &[String]) -> String {
+    let args: Vec<_> = args.iter().map(|arg| quote(arg)).collect();
+    format!(
+        "set -e\n\
+         ip address add {}/24 dev host0\n\
+         ip link set host0 up\n\
+         mkdir -p /run/secrets/kubernetes.io\n\
+         ln -s /etc/cim-pod /run/secrets/kubernetes.io/serviceaccount\n\
+         exec setpriv --reuid={USER_ID} --regid={USER_ID} --clear-groups --no-new-privs \
+           --inh-caps=-all --bounding-set=-all env --ignore-environment HOME={HOME} \
+           PATH=/usr/bin:/bin USER={USER} LANG=C.UTF-8 CIM_IDENTITY=controller-0 \
+           KUBERNETES_SERVICE_HOST={} KUBERNETES_SERVICE_PORT={} {BINARY} {}\n",
+        network::CONTROLLER,
+        network::GATEWAY,
+        kubernetes::PORT,
+        args.join(" ")
+    )
+}
+
+/// Quotes a word for the shell.
+fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+
+    #[test]
+    fn a_quoted_word_stays_one_word() {
+        assert_eq!(quote("a b"), "'a b'");
+        assert_eq!(quote("it's"), r"'it'\''s'");
+    }
+}
