@@ -35,7 +35,9 @@ impl Dns {
     pub(crate) async fn start(inside: &Inside, toolbox: &Toolbox) -> Result<Self> {
         let dir = inside.volatile().join("knot");
         let secret = STANDARD.encode(rand::random::<[u8; 32]>());
-        fs::create_dir_all(dir.join("zones")).during("create", dir.join("zones"))?;
+        for dir in [dir.join("zones"), dir.join("db")] {
+            fs::create_dir_all(&dir).during("create", &dir)?;
+        }
         for zone in ZONES {
             let path = dir.join(format!("zones/{zone}.zone"));
             fs::write(&path, zone_file(zone)).during("write", &path)?;
