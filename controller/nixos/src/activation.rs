@@ -1,0 +1,187 @@
+//! One activation on a machine: what is asked, and how it ended.
+
+use std::fmt::{self, Display};
+
+use serde::Serialize;
+
+use crate::store_path::StorePath;
+
+/// What to do with a closure, in nixos-rebuild's words. Each makes it the system profile first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Activate it now and make it the default of the next boot.
+    Switch,
+    /// Make it the default of the next boot, and leave the running system alone.
+    Boot,
+}
+
+impl Action {
+    /// As an argument of `switch-to-configuration`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Switch => "switch",
+            Self::Boot => "boot",
+        }
+    }
+}
+
+impl Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// An action with its closure.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Job {
+    /// What to do.
+    pub action: Action,
+    /// With which closure.
+    pub closure: StorePath,
+}
+
+impl Job {
+    /// Reads the unit's description, as `cim-activate` writes it: `cim-activate switch PATH`.
+    pub(crate) fn from_description(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let action = match (words.next()?, words.next()?) {
+            ("cim-activate", "switch") => Action::Switch,
+            ("cim-activate", "boot") => Action::Boot,
+            _ => return None,
+        };
+        let closure = words.next()?.parse().ok()?;
+        words.next().is_none().then_some(Self { action, closure })
+    }
+}
+
+impl Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.action, self.closure)
+    }
+}
+
+/// How an activation ended: the exit status of `switch-to-configuration`, given its meaning.
+///
+/// Which closure runs afterwards is not told by this but by observing: an activation that failed
+/// half way may have changed `/run/current-system` or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// 0: done.
+    Succeeded,
+    /// 1: a pre-switch check or the boot loader failed; the running system was left alone.
+    Rejected,
+    /// 2: the activation script failed in parts.
+    ActivationScriptFailed,
+    /// 4: activated, but some units failed to start, stop or reload.
+    UnitsFailed,
+    /// 11 (EAGAIN): somebody else's activation held the lock.
+    Locked,
+    /// 100: the boot loader is set, the running system needs a reboot to follow.
+    RebootRequired,
+    /// The system profile could not be set; nothing else was tried.
+    ProfileNotSet,
+    /// Ended by a signal, or by the unit's time limit, at any point.
+    Interrupted,
+    /// Another exit status.
+    Failed {
+        /// The exit status.
+        status: i32,
+    },
+}
+
+impl Outcome {
+    /// The meaning of an exit status of `switch-to-configuration` (nixpkgs,
+    /// `pkgs/by-name/sw/switch-to-configuration-ng/src/main.rs`).
+    pub const fn from_status(status: i32) -> Self {
+        match status {
+            0 => Self::Succeeded,
+            1 => Self::Rejected,
+            2 => Self::ActivationScriptFailed,
+            4 => Self::UnitsFailed,
+            11 => Self::Locked,
+            100 => Self::RebootRequired,
+            status => Self::Failed { status },
+        }
+    }
+
+    /// A condition's reason.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Succeeded => "Activated",
+            Self::Rejected => "ActivationRejected",
+            Self::ActivationScriptFailed => "ActivationScriptFailed",
+            Self::UnitsFailed => "UnitsFailed",
+            Self::Locked => "ActivationLocked",
+            Self::RebootRequired => "RebootRequired",
+            Self::ProfileNotSet => "ProfileNotSet",
+            Self::Interrupted => "ActivationInterrupted",
+            Self::Failed { .. } => "ActivationFailed",
+        }
+    }
+
+    /// Whether the machine did what was asked, perhaps still owing a reboot.
+    pub const fn is_success(&self) -> bool {
+        matches!(self, Self::Succeeded | Self::RebootRequired)
+    }
+
+    /// Whether it may have stopped anywhere, so that it has to be done again even if the links look
+    /// right: `switch-to-configuration` moves `/run/current-system` before it restarts units.
+    pub(crate) const fn stopped_half_way(&self) -> bool {
+        matches!(self, Self::Interrupted)
+    }
+}
+
+impl Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Succeeded => "activated",
+            Self::Rejected => "refused by a pre-switch check or the boot loader (exit 1)",
+            Self::ActivationScriptFailed => "the activation script failed (exit 2)",
+            Self::UnitsFailed => "activated, but units failed (exit 4)",
+            Self::Locked => "somebody else's activation was running (exit 11)",
+            Self::RebootRequired => "a reboot is needed (exit 100)",
+            Self::ProfileNotSet => "the system profile could not be set",
+            Self::Interrupted => "interrupted by a signal or its time limit",
+            Self::Failed { status } => return write!(f, "failed (exit {status})"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATH: &str = "/nix/store/r7b3by83ir2s7fd6dqhwi0npkdhn3a94-nixos-system-host1";
+
+    #[test]
+    fn the_unit_tells_its_job() {
+        let job = Job::from_description(&format!("cim-activate boot {PATH}")).unwrap();
+        assert_eq!((job.action, job.closure.as_str()), (Action::Boot, PATH));
+        for other in
+            ["", "cim-switch.service", "cim-activate boot", "cim-activate eat /nix/store/x"]
+        {
+            assert_eq!(Job::from_description(other), None, "{other}");
+        }
+        assert_eq!(Job::from_description(&format!("cim-activate boot {PATH} x")), None);
+    }
+
+    #[test]
+    fn each_known_status_has_its_meaning() {
+        let reasons: Vec<_> =
+            [0, 1, 2, 4, 11, 100, 5].map(|status| Outcome::from_status(status).reason()).into();
+        assert_eq!(
+            reasons,
+            [
+                "Activated",
+                "ActivationRejected",
+                "ActivationScriptFailed",
+                "UnitsFailed",
+                "ActivationLocked",
+                "RebootRequired",
+                "ActivationFailed"
+            ]
+        );
+    }
+}

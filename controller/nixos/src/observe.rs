@@ -1,0 +1,135 @@
+//! The state of one machine, read in one round trip.
+
+mod parse;
+
+use serde::Serialize;
+
+use crate::activation::{Job, Outcome};
+use crate::error::Error;
+use crate::nix::Limits;
+use crate::ssh::{Host, Script};
+use crate::store_path::StorePath;
+
+const SCRIPT: &str = include_str!("observe/observe.sh");
+
+/// What was seen of a machine. Not being able to see is a value, not an error: it says nothing
+/// about what runs there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// The machine answered.
+    Reached(Box<HostState>),
+    /// It did not, or somebody else did.
+    Unreachable {
+        /// `Unreachable`, `HostKeyMismatch`, `AuthFailed`, `HostTimeout` or `CommandFailed`.
+        reason: &'static str,
+        /// For people.
+        message: String,
+    },
+}
+
+impl Observed {
+    /// The state, if the machine answered.
+    pub fn state(&self) -> Option<&HostState> {
+        match self {
+            Self::Reached(state) => Some(state),
+            Self::Unreachable { .. } => None,
+        }
+    }
+}
+
+/// The state of a machine that answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostState {
+    /// `/run/current-system`: what was activated last.
+    pub current: Link,
+    /// `/run/booted-system`: what was booted.
+    pub booted: Link,
+    /// `/nix/var/nix/profiles/system`: what the next boot takes.
+    pub profile: Link,
+    /// The number of the profile's generation.
+    pub generation: Option<u64>,
+    /// Changes with each boot.
+    pub boot_id: String,
+    /// Whether kernel, initrd and modules booted are those of `current`; `None` where there is no
+    /// booted system to compare.
+    pub kernel_is_current: Option<bool>,
+    /// How the machine's store holds the wanted closure; `None` if none was asked for or Nix there
+    /// gave no answer.
+    pub wanted: Option<Presence>,
+    /// Our last activation since boot.
+    pub activation: Option<Activation>,
+    /// Failed systemd units.
+    pub failed_units: Option<u32>,
+    /// Free bytes of the file system of `/nix/store`.
+    pub nix_free_bytes: Option<u64>,
+    /// Whether anybody's `switch-to-configuration` runs.
+    pub switch_locked: bool,
+}
+
+/// Where a link of the system leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Link {
+    /// There is none.
+    Missing,
+    /// To a store path.
+    Closure(StorePath),
+    /// To something that is no store path.
+    Foreign(String),
+}
+
+impl Link {
+    /// The store path, if it leads to one.
+    pub fn closure(&self) -> Option<&StorePath> {
+        match self {
+            Self::Closure(path) => Some(path),
+            Self::Missing | Self::Foreign(_) => None,
+        }
+    }
+
+    /// Whether it leads to `path`.
+    pub fn is(&self, path: &StorePath) -> bool {
+        self.closure() == Some(path)
+    }
+}
+
+/// How a store holds a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Not at all, or not completely.
+    Absent,
+    /// Valid, with no signature that the machine trusts: it was built there.
+    Unsigned,
+    /// Valid and signed.
+    Signed,
+}
+
+/// An activation of ours on the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Activation {
+    /// What was asked; `None` when the unit bears our name but not our description.
+    pub job: Option<Job>,
+    /// How it ended; `None` while it runs.
+    pub outcome: Option<Outcome>,
+}
+
+/// Looks at `host`. `wanted` is the closure whose presence matters, if any.
+pub async fn observe(host: &Host, limits: &Limits, wanted: Option<&StorePath>) -> Observed {
+    match try_observe(host, limits, wanted).await {
+        Ok(state) => Observed::Reached(Box::new(state)),
+        Err(error) => Observed::Unreachable { reason: error.reason(), message: error.to_string() },
+    }
+}
+
+async fn try_observe(
+    host: &Host,
+    limits: &Limits,
+    wanted: Option<&StorePath>,
+) -> Result<HostState, Error> {
+    let args = [wanted.map_or("", StorePath::as_str)];
+    let script = Script { what: "observe", text: SCRIPT, args: &args };
+    let answer = host.run(script, limits.command).await?;
+    parse::host_state(&answer).map_err(|why| Error::BadOutput {
+        what: format!("observing {}", host.name()),
+        why: why.to_owned(),
+    })
+}

@@ -1,0 +1,243 @@
+//! Machines by name, and commands on them.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::classify::{Context, failure};
+use super::config::{ALIAS, known_hosts, ssh_config};
+use super::target::Target;
+use crate::error::{Error, ParseError};
+use crate::nix::Tools;
+use crate::private_dir::{PrivateDir, remove, write_private};
+use crate::process::Output;
+
+/// All machines that this process talks to. It keeps their keys in files and their connections
+/// open as long as they are known here.
+#[derive(Debug)]
+pub struct Hosts {
+    dir: PrivateDir,
+    tools: Tools,
+    known: Mutex<BTreeMap<String, Arc<Host>>>,
+    /// Names the next directory; a changed target gets a new one, since the old one's connection
+    /// may still be in use.
+    next: AtomicU64,
+}
+
+impl Hosts {
+    /// Keeps keys and sockets below `dir`.
+    pub fn new(dir: PrivateDir, tools: Tools) -> Self {
+        Self { dir, tools, known: Mutex::default(), next: AtomicU64::new(0) }
+    }
+
+    /// The machine called `name` (for messages; one of a kind). The same `Host` comes back as long
+    /// as `target` is the same; a changed address or key replaces it.
+    ///
+    /// # Errors
+    /// [`Error::PrivateDir`], and [`Error::Parse`] when `target` pins no host key.
+    pub fn host(&self, name: &str, target: Target) -> Result<Arc<Host>, Error> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(host) = known.get(name).filter(|host| host.target == target) {
+            return Ok(Arc::clone(host));
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let dir = self.dir.subdir(&format!("h{number}"))?;
+        let host = Arc::new(Host::prepare(name, target, dir, self.tools.clone())?);
+        known.insert(name.to_owned(), Arc::clone(&host));
+        Ok(host)
+    }
+
+    /// Forgets the machine called `name`. Its files go when the last use of its `Host` ends, its
+    /// connection two idle minutes later.
+    pub fn forget(&self, name: &str) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+}
+
+/// One machine that can be talked to. The connection is made by the first command and shared by all.
+#[derive(Debug)]
+pub struct Host {
+    name: String,
+    target: Target,
+    dir: PathBuf,
+    tools: Tools,
+}
+
+/// A shell script for a machine, with its arguments as `$1`, `$2`, …
+pub(crate) struct Script<'a> {
+    /// What it does, for messages.
+    pub(crate) what: &'a str,
+    pub(crate) text: &'static str,
+    pub(crate) args: &'a [&'a str],
+}
+
+/// The PATH of scripts: a non-interactive SSH session of NixOS or Debian may have less.
+const REMOTE_PATH: &str = "\
+PATH=/run/wrappers/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:\
+/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C
+export PATH LC_ALL
+";
+
+impl Host {
+    fn prepare(name: &str, target: Target, dir: PathBuf, tools: Tools) -> Result<Self, Error> {
+        if target.host_keys.is_empty() {
+            let wants = "at least one key: without it anybody could answer in the machine's place";
+            return Err(ParseError::new("list of SSH host keys", "[]", wants).into());
+        }
+        // From here on dropping the host removes its files.
+        let host = Self { name: name.to_owned(), target, dir, tools };
+        write_private(&host.dir.join("key"), host.target.key.expose().as_bytes())?;
+        write_private(&host.dir.join("known_hosts"), known_hosts(&host.target).as_bytes())?;
+        let config = ssh_config(&host.target, &host.dir);
+        write_private(&host.dir.join("config"), config.as_bytes())?;
+        Ok(host)
+    }
+
+    /// The name given, for messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The store of any machine as Nix addresses it: which one is in [`Host::nix_ssh_options`].
+    pub(crate) const STORE_URL: &str = "ssh-ng://machine";
+
+    /// `NIX_SSHOPTS`: split at spaces before Nix 2.26, so it is one option without any.
+    pub(crate) fn nix_ssh_options(&self) -> OsString {
+        let mut options = OsString::from("-F");
+        options.push(self.dir.join("config"));
+        options
+    }
+
+    /// Runs `script` and returns what it wrote; a failing script is an error.
+    pub(crate) async fn run(
+        &self,
+        script: Script<'_>,
+        deadline: Duration,
+    ) -> Result<String, Error> {
+        let command = script.what.to_owned();
+        let output = self.run_any(script, deadline).await?;
+        if output.success() {
+            return Ok(output.stdout);
+        }
+        Err(self.failure(&command, &output, false))
+    }
+
+    /// Runs `script` and returns how it ended. An error is only what kept it from ending.
+    pub(crate) async fn run_any(
+        &self,
+        script: Script<'_>,
+        deadline: Duration,
+    ) -> Result<Output, Error> {
+        let mut args: Vec<OsString> =
+            vec!["-F".into(), self.dir.join("config").into(), ALIAS.into(), "/bin/sh -s --".into()];
+        // ssh joins its arguments with spaces and the user's shell takes them apart again.
+        args.extend(script.args.iter().map(|arg| quote(arg).into()));
+        let what = format!("{} on {}", script.what, self.name);
+        let mut run = self.tools.invocation(self.tools.ssh.clone(), args, deadline, what);
+        run.stdin = format!("{REMOTE_PATH}{}", script.text).into_bytes();
+        match run.run().await {
+            Ok(output) if output.code == Some(255) => {
+                Err(self.failure(script.what, &output, false))
+            }
+            Err(Error::Timeout { after, .. }) => Err(Error::HostTimeout {
+                host: self.name.clone(),
+                command: script.what.to_owned(),
+                after,
+            }),
+            other => other,
+        }
+    }
+
+    /// The error of a failed command; see [`failure`] for `tool_of_ours`.
+    pub(crate) fn failure(&self, command: &str, output: &Output, tool_of_ours: bool) -> Error {
+        let user = self.target.user.to_string();
+        let context = Context { host: &self.name, user: &user, command };
+        failure(&context, output.code, &output.stderr, tool_of_ours)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.dir) {
+            tracing::warn!(%error, host = %self.name, "SSH files not removed");
+        }
+    }
+}
+
+/// `text` as one word of a POSIX shell.
+fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(port: u16) -> Target {
+        Target {
+            address: "127.0.0.1".parse().unwrap(),
+            port,
+            user: "deploy".parse().unwrap(),
+            key: "-----BEGIN OPENSSH PRIVATE KEY-----\nx\n-----END OPENSSH PRIVATE KEY-----"
+                .parse()
+                .unwrap(),
+            host_keys: vec![
+                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJkOxZ6Wm1ibn0JvQ4e1QQ0gzyQzPGmZg0gq0nO1l2dB"
+                    .parse()
+                    .unwrap(),
+            ],
+        }
+    }
+
+    fn hosts(parent: &std::path::Path) -> Hosts {
+        let tools = Tools {
+            nix: "nix".into(),
+            git: "git".into(),
+            ssh: "ssh".into(),
+            path: "/usr/bin:/bin".into(),
+            home: parent.into(),
+            env: vec![],
+        };
+        Hosts::new(PrivateDir::open(parent.join("p")).unwrap(), tools)
+    }
+
+    #[test]
+    fn the_same_target_keeps_its_connection_and_a_changed_one_gets_new_files() {
+        let parent = tempfile::tempdir().unwrap();
+        let hosts = hosts(parent.path());
+        let first = hosts.host("a", target(22)).unwrap();
+        assert!(Arc::ptr_eq(&first, &hosts.host("a", target(22)).unwrap()));
+        let second = hosts.host("a", target(23)).unwrap();
+        assert_ne!(first.dir, second.dir);
+        assert!(first.dir.exists(), "still in use");
+        let old = first.dir.clone();
+        drop(first);
+        assert!(!old.exists());
+        hosts.forget("a");
+        let new = second.dir.clone();
+        drop(second);
+        assert!(!new.exists());
+    }
+
+    #[test]
+    fn a_machine_without_pinned_keys_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let nobody = Target { host_keys: vec![], ..target(22) };
+        let error = hosts(parent.path()).host("a", nobody).unwrap_err();
+        assert!(error.to_string().contains("at least one key"), "{error}");
+    }
+
+    #[test]
+    fn quoting_leaves_nothing_to_the_shell() {
+        let evil = "a'b $(id) `id` \\ \"x\"\n;";
+        let output = std::process::Command::new("/bin/sh")
+            .args(["-c", &format!("printf %s {}", quote(evil))])
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), evil);
+    }
+}
