@@ -299,7 +299,7 @@ impl fmt::Display for Skew {
 }
 
 /// A response code (RFC 6895 section 2.3), printed by its mnemonic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rcode(pub u16);
 
 impl Rcode {
@@ -326,6 +326,12 @@ impl Rcode {
     /// somebody else has changed the record since it was observed.
     pub const fn is_prerequisite(self) -> bool {
         matches!(self, Self::NXDOMAIN | Self::YXDOMAIN | Self::YXRRSET | Self::NXRRSET)
+    }
+}
+
+impl fmt::Debug for Rcode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -70,7 +70,10 @@ impl Connection {
         let (server, zone, rcode) = (self.server().clone(), zone.clone(), reply.rcode());
         match rcode {
             Rcode::NOERROR => Ok(()),
-            Rcode::NOTAUTH => Err(Error::NotAuthoritative { server, name: zone.name().clone() }),
+            Rcode::NOTAUTH => {
+                let hint = "; is the zone configured and loaded there, and may this key do that?";
+                Err(Error::Refused { server, what, zone, rcode, hint })
+            }
             Rcode::REFUSED => {
                 let hint = "; does it serve the zone, and may this key or address do that there \
                             (Knot: acl, BIND: allow-transfer, update-policy)?";

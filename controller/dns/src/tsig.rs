@@ -252,4 +252,53 @@ mod tests {
         let key = TsigKey::new("upd", "hmac-sha256", SECRET).unwrap();
         assert_eq!(format!("{key:?}"), "TsigKey(upd. hmac-sha256 <redacted>)");
     }
+
+    /// The MAC of a signed request, and the first answer to it, signed by the library as a server
+    /// would.
+    fn signed_answer(key: &TsigKey, now: u64) -> (Vec<u8>, Vec<u8>) {
+        use hickory_proto::{
+            op::{Message, OpCode},
+            rr::TSigResponseContext,
+        };
+        let mut request = Message::query();
+        request.finalize(key.signer(), now).unwrap();
+        let (id, mac) = (request.metadata.id, request.signature().unwrap().data.mac.clone());
+        let mut answer = Message::response(id, OpCode::Query);
+        let signer = key.signer().clone();
+        let context = TSigResponseContext::new(id, now, signer, mac.clone(), None);
+        answer.set_signature(context.sign(&answer.to_vec().unwrap()).unwrap());
+        (mac, answer.to_vec().unwrap())
+    }
+
+    #[test]
+    fn a_signed_answer_is_believed_and_no_altered_one() {
+        let key = TsigKey::new("upd", "hmac-sha256", SECRET).unwrap();
+        let (mac, bytes) = signed_answer(&key, 1_000_000);
+        let believed = |bytes: Vec<u8>| {
+            let mut verifier = Verifier::new(key.clone(), mac.clone());
+            Reply::parse(bytes).is_ok_and(|reply| verifier.verify(&reply, 1_000_000).is_ok())
+        };
+        assert!(believed(bytes.clone()));
+        // The id in the header is not signed, but compared with the request's.
+        for at in 2..bytes.len() {
+            let mut altered = bytes.clone();
+            altered[at] ^= 0x41;
+            assert!(!believed(altered), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn another_secret_key_or_time_is_told_apart() {
+        let key = TsigKey::new("upd", "hmac-sha256", SECRET).unwrap();
+        let (mac, bytes) = signed_answer(&key, 1_000_000);
+        let reply = Reply::parse(bytes).unwrap();
+        let verify =
+            |key: &TsigKey, now| Verifier::new(key.clone(), mac.clone()).verify(&reply, now);
+        let other_secret = TsigKey::new("upd", "hmac-sha256", "b3RoZXI=").unwrap();
+        let other_name = TsigKey::new("other", "hmac-sha256", SECRET).unwrap();
+        assert_eq!(verify(&other_secret, 1_000_000), Err(TsigFailure::Forged));
+        assert_eq!(verify(&other_name, 1_000_000), Err(TsigFailure::WrongKey));
+        assert_eq!(verify(&key, 1_000_301), Err(TsigFailure::Stale { ahead: -301 }));
+        assert_eq!(verify(&key, 1_000_300), Ok(()));
+    }
 }

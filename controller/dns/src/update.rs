@@ -134,14 +134,99 @@ struct Size {
 fn size(change: &Change) -> Size {
     let overhead = change.name.wire_len() + RECORD_OVERHEAD;
     let bytes_of = |set: &RrSet| set.values.iter().map(|v| overhead + v.wire_len()).sum::<usize>();
-    let mut size = Size { bytes: ORDINARY.len() * overhead, records: 0 };
+    let absent = if change.vacant { 1 } else { ORDINARY.len() };
+    let mut size = Size { bytes: absent * overhead, records: 0 };
     for Edit { before, after, .. } in &change.edits {
-        size.bytes += overhead;
-        size.records += 1;
-        for set in [before, after].into_iter().flatten() {
-            size.bytes += bytes_of(set);
+        if let Some(before) = before {
+            size.bytes += bytes_of(before) + overhead;
+            size.records += 1;
         }
-        size.records += after.as_ref().map_or(0, |set| set.values.len());
+        if let Some(after) = after {
+            size.bytes += bytes_of(after);
+            size.records += after.values.len();
+        }
     }
     size
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Rdata;
+
+    fn change(name: &str, edits: Vec<Edit>, vacant: bool) -> Change {
+        Change { name: name.parse().unwrap(), edits, vacant }
+    }
+
+    fn texts(count: usize, length: usize) -> RrSet {
+        let text = |n| Rdata::txt(&format!("{n:0length$}"));
+        RrSet::new(300, (0..count).map(text))
+    }
+
+    fn edit(kind: RecordType, before: Option<RrSet>, after: Option<RrSet>) -> Edit {
+        Edit { kind, before, after }
+    }
+
+    #[test]
+    fn batches_keep_order_and_limits_and_lose_nothing() {
+        let zone: Zone = "example.com".parse().unwrap();
+        let sizes = [(1, 20), (40, 200), (600, 9), (1, 1), (100, 250)];
+        let changes: Vec<Change> = (0..400)
+            .map(|n| {
+                let (count, length) = sizes[n % sizes.len()];
+                let (before, after) = (texts(count / 2 + 1, length), texts(count, length));
+                let edits = vec![
+                    edit(RecordType::TXT, (n % 3 == 0).then_some(before), Some(after)),
+                    edit(RecordType::CNAME, None, None),
+                ];
+                change(&format!("name{n}.example.com"), edits, n % 3 == 1)
+            })
+            .collect();
+        let batches = batches(&changes);
+        let covered: Vec<usize> = batches.iter().cloned().flatten().collect();
+        assert_eq!(covered, (0..changes.len()).collect::<Vec<_>>());
+        for batch in batches {
+            let message = message(&zone, &changes[batch.clone()]);
+            let (bytes, records) = (message.to_vec().unwrap().len(), message.authorities.len());
+            assert!(
+                batch.len() == 1 || (bytes <= MAX_BYTES && records <= MAX_RECORDS),
+                "{batch:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_swap_guards_what_it_takes_and_what_would_be_silently_ignored() {
+        let cname = RrSet::new(300, [Rdata::Cname("b.example.com".parse().unwrap())]);
+        let a = RrSet::new(300, [Rdata::A([10, 0, 0, 1].into())]);
+        let swap = change(
+            "a.example.com",
+            vec![edit(RecordType::A, Some(a), None), edit(RecordType::CNAME, None, Some(cname))],
+            false,
+        );
+        let text = |record: &Record| format!("{} {}", record.dns_class, record.record_type());
+        let required: Vec<String> = prerequisites(&swap).iter().map(text).collect();
+        assert_eq!(
+            required,
+            [
+                "IN A",
+                "NONE CNAME",
+                "NONE AAAA",
+                "NONE TXT",
+                "NONE MX",
+                "NONE SRV",
+                "NONE NS",
+                "NONE PTR"
+            ]
+        );
+        let done: Vec<String> = updates(&swap).iter().map(text).collect();
+        assert_eq!(done, ["ANY A", "IN CNAME"]);
+    }
+
+    #[test]
+    fn a_new_name_needs_one_prerequisite() {
+        let a = RrSet::new(300, [Rdata::A([10, 0, 0, 1].into())]);
+        let create = change("a.example.com", vec![edit(RecordType::A, None, Some(a))], true);
+        assert_eq!(prerequisites(&create).len(), 1);
+    }
 }

@@ -14,10 +14,10 @@ use hickory_proto::{
 
 use crate::{Name, Rcode, Rdata, RecordType};
 
-/// Where the count of additional records stands in the header, and how long the header is.
+/// Where the count of additional records stands in the header.
 const ARCOUNT: Range<usize> = 10..12;
-const HEADER_LEN: usize = 12;
 const TYPE_TSIG: u16 = 250;
+const CLASS_ANY: u16 = 255;
 
 /// One answer of a server, taken apart into records.
 pub(crate) struct Reply {
@@ -175,7 +175,8 @@ fn read_signature(bytes: &[u8], start: usize, record: RawRecord) -> Result<Signa
     let length = u16::try_from(record.value.len()).map_err(|e| e.to_string())?;
     let mut decoder = BinDecoder::new(bytes).clone(at);
     match RData::read(&mut decoder, rr::RecordType::TSIG, Restrict::new(length)) {
-        Ok(RData::TSIG(tsig)) if start >= HEADER_LEN => {
+        // RFC 8945 section 4.2 fixes both, and the MAC covers only what they should be.
+        Ok(RData::TSIG(tsig)) if record.class == CLASS_ANY && record.ttl == 0 => {
             Ok(Signature { key: record.name, tsig, start })
         }
         Ok(_) => Err("its TSIG record is wrong".to_owned()),
