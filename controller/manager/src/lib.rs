@@ -1,1 +1,30 @@
-//! The controller: watches, reconcilers, status.
+//! The controller: the only crate that knows Kubernetes as a server.
+//!
+//! ```text
+//! main ─► args ─► run ─┬─ client      the API server, every request counted
+//!                      ├─ lease       one replica acts
+//!                      ├─ watch/      IN:  caches, and wakes for whoever is concerned
+//!                      ├─ driver/     one visit to one object, for all kinds
+//!                      ├─ <kind>/     gather, validate, observe, plan, apply, report
+//!                      ├─ status/     what a status says, computed
+//!                      ├─ kube        OUT: the only writer of Kubernetes objects
+//!                      ├─ result      how a visit ended ─► log line, Event, metric
+//!                      └─ ops/        /livez /readyz /metrics, logs, shutdown
+//! ```
+
+pub mod args;
+pub mod client;
+pub mod cluster;
+pub mod driver;
+pub mod kube;
+pub mod lease;
+pub mod ops;
+pub mod outcome;
+pub mod result;
+mod run;
+pub mod scope;
+pub mod status;
+pub mod watch;
+
+pub use args::Args;
+pub use run::{RunError, run};
