@@ -170,12 +170,16 @@ pub(crate) fn lock_error(url: &str, stderr: &str) -> Option<Error> {
     }
 }
 
-/// The message behind the last `error:` of Nix (before it come traces), else the last lines of git;
-/// in one line, shortened.
+/// The message behind the last `error:` of Nix (before it come traces), else the words of git; in
+/// one line, without excerpts of the source, shortened.
 pub(crate) fn one_line(stderr: &str) -> String {
     let plain = strip_ansi(stderr);
     let message = plain.rfind("error: ").map_or(plain.as_str(), |at| &plain[at + 7..]);
-    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let is_excerpt = |line: &&str| {
+        line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit()).starts_with('|')
+    };
+    let words = message.lines().filter(|line| !is_excerpt(line)).flat_map(str::split_whitespace);
+    let line = words.collect::<Vec<_>>().join(" ");
     let mut short: String = line.chars().take(600).collect();
     if short.len() < line.len() {
         short.push('…');
@@ -220,8 +224,9 @@ mod tests {
 
     #[test]
     fn the_last_error_is_the_message() {
-        let trace = "error:\n   … while evaluating\n\n   error: cannot add\n   at f:1";
-        assert_eq!(one_line(trace), "cannot add at f:1");
+        let trace =
+            "error:\n  … while evaluating\n\n  error: cannot add\n  at f:1:\n   1| x\n    | ^";
+        assert_eq!(one_line(trace), "cannot add at f:1:");
         assert_eq!(one_line("fatal: no\n"), "fatal: no");
     }
 }

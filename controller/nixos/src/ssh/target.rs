@@ -93,6 +93,7 @@ impl FromStr for HostKey {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
+        let text = text.trim();
         let refuse = || {
             let wants = "algorithm and base 64 as in ssh_host_ed25519_key.pub: ssh-ed25519 AAAA…";
             ParseError::new("SSH host key", text, wants)
@@ -159,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_host_key_is_what_it_says_it_is() {
-        let key: HostKey = KEY.parse().unwrap();
+        let key: HostKey = format!("{KEY}\n").parse().unwrap();
         assert_eq!(key.to_string(), KEY.rsplit_once(' ').unwrap().0);
         for evil in [
             "",
