@@ -6,6 +6,8 @@
 //! * `refuse-schema-<what>.yaml` is refused by a bound or pattern, which only a real API server can
 //!   tell; the end-to-end cases apply these, and all others, to one.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::Duration;
-use crate::schema::{dns_name, git_rev, nar_hash, pattern, rule};
+use crate::schema::{dns_name, flake, git_ref, git_rev, nar_hash, rule};
 
 /// How far the controller may go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -130,12 +130,12 @@ impl Replicas {
 ))]
 pub struct Source {
     /// The flake as Nix writes it, without revision. Example: `git+https://git.example.com/infra`.
-    #[schemars(transform = pattern(512, r"^(git|git\+(https|ssh|http|git|file)|github|gitlab|sourcehut|https|tarball\+https|path):[^\s?]+(\?[^\s]*)?$"))]
+    #[schemars(transform = flake)]
     pub flake: String,
 
     /// The branch or tag to follow; each new commit becomes a release. Example: `main`.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = pattern(253, r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"))]
+    #[schemars(transform = git_ref)]
     pub ref_: Option<String>,
 
     /// The commit, 40 hexadecimal digits.
@@ -148,6 +148,29 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = nar_hash)]
     pub nar_hash: Option<String>,
+
+    /// The Secret by which the flake is fetched: `ssh-privatekey` and `known_hosts`, or `username`
+    /// and `password`. Default: none needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretRef>,
+}
+
+/// Where a service comes from: a Nix flake at one fixed revision, accepted only with its hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PinnedSource {
+    /// The flake as Nix writes it, without revision. Example: `git+https://git.example.com/vault`.
+    #[schemars(transform = flake)]
+    pub flake: String,
+
+    /// The commit, 40 hexadecimal digits. A branch or tag is not accepted: it may move.
+    #[schemars(transform = git_rev)]
+    pub rev: String,
+
+    /// The hash of the source tree at that commit, as in flake.lock:
+    /// `sha256-` and 44 characters of base64.
+    #[schemars(transform = nar_hash)]
+    pub nar_hash: String,
 
     /// The Secret by which the flake is fetched: `ssh-privatekey` and `known_hosts`, or `username`
     /// and `password`. Default: none needed.

@@ -13,7 +13,7 @@ pub mod service;
 pub mod status;
 
 pub use cluster::{Cluster, ClusterSpec, ClusterStatus};
-pub use common::{CommonSpec, DeletionPolicy, Mode, Replicas, SecretRef};
+pub use common::{CommonSpec, DeletionPolicy, Mode, PinnedSource, Replicas, SecretRef, Source};
 pub use domain::{Domain, DomainSpec, DomainStatus};
 pub use duration::{Duration, ParseDurationError};
 pub use kind::Kind;

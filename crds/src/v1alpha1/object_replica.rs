@@ -101,7 +101,7 @@ pub enum Select {
     ),
     /// The objects with these CIDs (version 1, base32 lower case). Example: `bafkrei…`.
     Cids(
-        #[schemars(transform = pattern(128, "^(b[a-z2-7]{16,127}|Qm[1-9A-HJ-NP-Za-km-z]{44})$"), transform = set(1000), transform = non_empty)]
+        #[schemars(transform = pattern(128, "b[a-z2-7]{16,127}|Qm[1-9A-HJ-NP-Za-km-z]{44}", "must be a CID: version 1 in lower-case base32 (bafkrei…) or version 0 (Qm…)"), transform = set(1000), transform = non_empty)]
          Vec<String>,
     ),
     /// The objects with these names in the Domain; `*` stands for any characters.

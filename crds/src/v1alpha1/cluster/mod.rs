@@ -15,7 +15,9 @@ use self::{
 };
 use super::common::{CommonSpec, DeletionPolicy, SecretRef, Source};
 use super::status::CommonStatus;
-use crate::schema::{atomic, dns_label, dns_name, map, pattern, rule, set, structural, text};
+use crate::schema::{
+    atomic, cidr, dns_label, dns_name, http_url, map, rule, set, structural, text,
+};
 
 /// What a Cluster should be.
 #[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,7 +138,7 @@ pub struct ClusterSpec {
     /// URLs that tell whether this environment is well: a status of 2xx is.
     /// Example: `http://www.example.com/health`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = pattern(512, r"^https?://[^\s]+$"), transform = set(32))]
+    #[schemars(transform = http_url, transform = set(32))]
     pub status_endpoints: Vec<String>,
 
     /// What happens to what this Cluster made when it is deleted. Machines are their own objects and
@@ -156,9 +158,7 @@ pub struct Network {
     /// The ranges from which its machines have their addresses. Example: `10.0.0.0/24`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
-        transform = pattern(49, r"^[0-9a-fA-F:.]+/[0-9]{1,3}$"),
-        transform = set(16),
-        transform = rule("self.all(c, isCIDR(c))", "cidrs must be networks such as 10.0.0.0/24 or fd00::/64"),
+        transform = cidr, transform = set(16),
     )]
     pub cidrs: Vec<String>,
 }
@@ -174,7 +174,7 @@ pub struct ClusterStatus {
 
     /// The name of this Cluster: `core.example.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = dns_name)]
+    #[schemars(transform = text(253))]
     pub fqdn: Option<String>,
 
     /// The revision that the machines should run, and what it evaluates to.

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{dns_label, dns_name, git_rev, map, nar_hash, set, text};
+use crate::schema::{dns_name, map, set, text};
 
 /// Receive what another Cluster ran and somebody approved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,7 +44,7 @@ pub struct Release {
     pub ref_: Option<String>,
 
     /// The commit.
-    #[schemars(transform = git_rev)]
+    #[schemars(transform = text(64))]
     pub rev: String,
 
     /// The first 12 characters of the commit, for the column.
@@ -53,7 +53,7 @@ pub struct Release {
     pub short_rev: String,
 
     /// The hash of the source tree, as Nix locks it.
-    #[schemars(transform = nar_hash)]
+    #[schemars(transform = text(128))]
     pub nar_hash: String,
 
     /// The hash of the inventory that was given to the evaluation.
@@ -76,7 +76,7 @@ pub struct Release {
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseMachine {
     /// The Machine (name of the object).
-    #[schemars(transform = dns_name)]
+    #[schemars(transform = text(253))]
     pub name: String,
     /// The derivation of its toplevel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,11 +121,11 @@ pub struct RolloutStatus {
     pub total: u32,
     /// The machines that failed; the first 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = dns_name, transform = set(20))]
+    #[schemars(transform = text(253), transform = set(20))]
     pub failed: Vec<String>,
     /// The revision to which an abort goes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = git_rev)]
+    #[schemars(transform = text(64))]
     pub previous_rev: Option<String>,
     /// Since when the present wave is healthy and soaks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -166,17 +166,17 @@ pub enum RolloutPhase {
 #[serde(rename_all = "camelCase")]
 pub struct Approval {
     /// The Cluster (name of the object) in which it passed.
-    #[schemars(transform = dns_name)]
+    #[schemars(transform = text(253))]
     pub from: String,
     /// That Cluster's environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = dns_label)]
+    #[schemars(transform = text(63))]
     pub environment: Option<String>,
     /// The commit.
-    #[schemars(transform = git_rev)]
+    #[schemars(transform = text(64))]
     pub rev: String,
     /// The hash of the source tree.
-    #[schemars(transform = nar_hash)]
+    #[schemars(transform = text(128))]
     pub nar_hash: String,
     /// Who approved: a user name of Kubernetes, or `checks`.
     #[schemars(transform = text(253))]

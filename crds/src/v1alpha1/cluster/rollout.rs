@@ -98,7 +98,7 @@ pub enum OnAbort {
 #[serde(rename_all = "camelCase")]
 pub struct Window {
     /// When it opens: minute, hour, day of month, month, day of week. Example: `0 2 * * *`.
-    #[schemars(transform = pattern(100, r"^[0-9*/,-]+(\s+[0-9A-Za-z*/,?#-]+){4}$"))]
+    #[schemars(transform = pattern(100, r"[0-9*/,-]+(\s+[0-9A-Za-z*/,?#-]+){4}", "must be five fields: minute, hour, day of month, month, day of week, such as 0 2 * * *"))]
     pub cron: String,
 
     /// How long it stays open. Example: `2h`.
@@ -108,7 +108,7 @@ pub struct Window {
     /// The IANA time zone in which cron is read; daylight saving is followed. Default: UTC.
     /// Example: `Europe/Brussels`.
     #[serde(default = "default_timezone")]
-    #[schemars(transform = pattern(64, r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$"))]
+    #[schemars(transform = pattern(64, r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", "must be an IANA time zone, such as UTC or Europe/Brussels"))]
     pub timezone: String,
 
     /// Whether changes are allowed or denied within it. Default: Allow.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{dns_label, nats_name, pattern, rule, set, text};
+use crate::schema::{dns_label, nats_name, nats_url, pattern, rule, set, text};
 use crate::v1alpha1::common::SecretRef;
 
 /// One store of objects. Exactly one engine is given.
@@ -60,7 +60,7 @@ pub struct NatsObjectStore {
     /// The servers to connect to. Default: those of the Domain.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
-        transform = pattern(253, r"^(nats|tls)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?$"),
+        transform = nats_url,
         transform = set(16),
     )]
     pub servers: Vec<String>,
@@ -74,7 +74,7 @@ pub struct NatsObjectStore {
     /// Server tags that the bucket's server must have, so that each store is on its own server.
     /// Example: `node:a`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = pattern(64, r"^[A-Za-z0-9_.:=/-]+$"), transform = set(16))]
+    #[schemars(transform = pattern(64, r"[A-Za-z0-9_.:=/-]+", "must be a server tag of letters, digits, _ . : = / and -, such as node:a"), transform = set(16))]
     pub placement_tags: Vec<String>,
 
     /// The Secret with a credentials file for the account, in the key `user.creds`. Default:
@@ -115,7 +115,7 @@ pub struct FailureDomain {
 #[serde(rename_all = "camelCase")]
 pub struct ObjectStoreStatus {
     /// Its name.
-    #[schemars(transform = dns_label)]
+    #[schemars(transform = text(63))]
     pub name: String,
     /// Whether it answered.
     pub reachable: bool,

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{dns_name, map, pattern, rule, set, text};
+use crate::schema::{dns_name, map, pattern, set, socket_address, text};
 use crate::v1alpha1::common::SecretRef;
 
 /// The zones in which the names of a Domain are published.
@@ -40,7 +40,7 @@ pub struct Zone {
     /// Names that are never looked at, as globs in which `*` stands for any characters; they cause
     /// neither drift nor changes. Example: `_acme-challenge.*`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = pattern(253, r"^[-a-z0-9_.*]+$"), transform = set(64))]
+    #[schemars(transform = pattern(253, r"[-a-z0-9_.*]+", "must be a name in lower case in which * stands for any characters, such as _acme-challenge.*"), transform = set(64))]
     pub ignore: Vec<String>,
 }
 
@@ -75,13 +75,7 @@ pub enum DnsProvider {
 pub struct Rfc2136 {
     /// Address and port of the primary server. Examples: `10.0.0.53:53`, `[fd00::53]:53`.
     #[schemars(
-        transform = pattern(64, r"^([0-9.]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$"),
-        transform = rule(
-            "isIP(self.substring(0, self.lastIndexOf(':')).replace('[', '').replace(']', '')) \
-             && int(self.substring(self.lastIndexOf(':') + 1)) > 0 \
-             && int(self.substring(self.lastIndexOf(':') + 1)) <= 65535",
-            "server must be ADDRESS:PORT with an IP address and a port of 1 to 65535, such as 10.0.0.53:53",
-        ),
+        transform = socket_address,
     )]
     pub server: String,
 
@@ -95,7 +89,7 @@ pub struct Rfc2136 {
 #[serde(rename_all = "camelCase")]
 pub struct ZoneStatus {
     /// The apex of the zone.
-    #[schemars(transform = dns_name)]
+    #[schemars(transform = text(253))]
     pub name: String,
 
     /// The serial of its SOA record; absent while the zone could not be transferred.

@@ -13,7 +13,7 @@ use self::{
 };
 use super::common::{CommonSpec, DeletionPolicy, Replicas};
 use super::status::CommonStatus;
-use crate::schema::{dns_label, dns_name, map, pattern, rule, set, structural, text};
+use crate::schema::{atomic, dns_label, map, rule, set, structural, suffix, text};
 
 /// What a Domain should be.
 #[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ use crate::schema::{dns_label, dns_name, map, pattern, rule, set, structural, te
 pub struct DomainSpec {
     /// The name under which everything in this Domain is named, in lower case and without trailing
     /// dot. Immutable. Example: `example.com`.
-    #[schemars(transform = pattern(200, crate::schema::DNS_NAME))]
+    #[schemars(transform = suffix)]
     #[schemars(transform = rule(
         "self == oldSelf",
         "suffix is immutable: every name under the Domain depends on it; make a new Domain instead",
@@ -161,6 +161,6 @@ pub struct DomainStatus {
 
     /// The names that more than one element claims, sorted; the first 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = dns_name, transform = crate::schema::atomic(20))]
+    #[schemars(transform = text(253), transform = atomic(20))]
     pub conflicts: Vec<String>,
 }

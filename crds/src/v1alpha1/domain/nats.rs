@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{map, nats_name, non_empty, pattern, rule, set, subject, text};
+use crate::schema::{map, nats_name, nats_url, non_empty, rule, set, subject, text};
 use crate::v1alpha1::common::SecretRef;
 
 /// The NATS operator, its servers and accounts.
@@ -16,7 +16,7 @@ use crate::v1alpha1::common::SecretRef;
 pub struct DomainNats {
     /// The servers of one NATS cluster in operator mode. Example: `nats://10.0.0.4:4222`.
     #[schemars(
-        transform = pattern(253, r"^(nats|tls)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?$"),
+        transform = nats_url,
         transform = set(16),
         transform = non_empty,
     )]
@@ -73,12 +73,12 @@ pub struct Account {
 
     /// The subjects that other accounts may import.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = map("name", 64))]
+    #[schemars(transform = map("name", 32))]
     pub exports: Vec<Export>,
 
     /// The subjects taken from other accounts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = map("name", 64))]
+    #[schemars(transform = map("name", 32))]
     pub imports: Vec<Import>,
 
     /// What its users may do where nothing else is said. Default: everything within the account.
@@ -237,11 +237,11 @@ pub struct Permissions {
 pub struct SubjectRules {
     /// Allowed subjects; none means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = subject, transform = set(64))]
+    #[schemars(transform = subject, transform = set(32))]
     pub allow: Vec<String>,
     /// Denied subjects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = subject, transform = set(64))]
+    #[schemars(transform = subject, transform = set(32))]
     pub deny: Vec<String>,
 }
 
@@ -267,7 +267,7 @@ pub struct DomainNatsStatus {
 #[serde(rename_all = "camelCase")]
 pub struct AccountStatus {
     /// Its name.
-    #[schemars(transform = nats_name)]
+    #[schemars(transform = text(64))]
     pub name: String,
     /// Its public key (`A…`).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{atomic, non_empty, pattern, positive, subject, text};
+use crate::schema::{atomic, dns_name, non_empty, pattern, positive, subject, text};
 use crate::v1alpha1::duration::Duration;
 
 /// How a new closure takes effect.
@@ -85,7 +85,7 @@ pub struct TcpCheck {
 pub struct HttpCheck {
     /// The path, with a leading slash. Default: `/`.
     #[serde(default = "default_path")]
-    #[schemars(transform = pattern(512, r"^/[^\s]*$"))]
+    #[schemars(transform = pattern(512, r"/[^\s]*", "must be a path that begins with /"))]
     pub path: String,
     /// The port, 1 to 65535.
     #[schemars(range(min = 1, max = 65_535))]
@@ -95,7 +95,7 @@ pub struct HttpCheck {
     pub scheme: Scheme,
     /// The Host header, and the name in TLS. Default: the machine's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = crate::schema::dns_name)]
+    #[schemars(transform = dns_name)]
     pub host: Option<String>,
     /// The status that is expected, 100 to 599. Default: any of 200 to 399.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -15,7 +15,10 @@ use self::{
 };
 use super::common::{CommonSpec, DeletionPolicy, SecretRef};
 use super::status::CommonStatus;
-use crate::schema::{dns_label, dns_name, map, non_empty, pattern, rule, set, structural, text};
+use crate::schema::{
+    cidr, dns_label, dns_name, interface_name, ip, map, non_empty, pattern, rule, set,
+    ssh_host_key, structural, text,
+};
 
 /// What a Machine should be.
 #[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,7 +107,7 @@ pub struct MachineSpec {
 
     /// Which of the flake's `nixosConfigurations` it runs. Default: the label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = pattern(128, "^[A-Za-z0-9_][A-Za-z0-9_'-]*$"))]
+    #[schemars(transform = pattern(128, "[A-Za-z0-9_][A-Za-z0-9_'-]*", "must be an attribute name of letters, digits, _ and -"))]
     pub configuration: Option<String>,
 
     /// Its network interfaces, each by its name.
@@ -115,7 +118,7 @@ pub struct MachineSpec {
     /// The interface whose addresses the machine's own name resolves to. Default: the first that
     /// lists an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = pattern(15, "^[A-Za-z0-9][A-Za-z0-9_.:-]*$"))]
+    #[schemars(transform = interface_name)]
     pub primary_interface: Option<String>,
 
     /// Guests or sub-addresses on this machine, each by its DNS label.
@@ -161,7 +164,7 @@ pub struct Ssh {
     /// Address or name. Default: the first address of the primary interface, or the one that
     /// the provider reports. Example: `10.0.0.11`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = pattern(253, "^[A-Za-z0-9:][A-Za-z0-9.:-]*$"))]
+    #[schemars(transform = pattern(253, "[A-Za-z0-9:][A-Za-z0-9.:-]*", "must be an address or a name, such as 10.0.0.11 or host1.example.com"))]
     pub host: Option<String>,
 
     /// TCP port, 1 to 65535. Default: 22.
@@ -171,7 +174,7 @@ pub struct Ssh {
 
     /// The user, unprivileged but for one narrow sudo rule. Default: deploy.
     #[serde(default = "default_user")]
-    #[schemars(transform = pattern(32, "^[a-z_][a-z0-9_-]*$"))]
+    #[schemars(transform = pattern(32, "[a-z_][a-z0-9_-]*", "must be a user name: lower-case letters, digits, _ and -, not beginning with a digit"))]
     pub user: String,
 
     /// The Secret with the private key, in the key `ssh-privatekey`.
@@ -181,7 +184,7 @@ pub struct Ssh {
     /// refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
-        transform = pattern(1024, r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-ssh-ed25519@openssh\.com) [A-Za-z0-9+/]+={0,2}( [^\n]*)?$"),
+        transform = ssh_host_key,
         transform = set(8),
         transform = non_empty,
     )]
@@ -206,20 +209,18 @@ fn default_user() -> String {
 #[serde(rename_all = "camelCase")]
 pub struct Interface {
     /// As the machine names it. Example: `eno1`.
-    #[schemars(transform = pattern(15, "^[A-Za-z0-9][A-Za-z0-9_.:-]*$"))]
+    #[schemars(transform = interface_name)]
     pub name: String,
 
     /// Its hardware address. Example: `52:54:00:12:34:56`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = pattern(17, "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"))]
+    #[schemars(transform = pattern(17, "[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}", "must be six octets in hexadecimal, such as 52:54:00:12:34:56"))]
     pub mac: Option<String>,
 
     /// Its addresses with prefix length. Examples: `10.0.0.11/24`, `fd00::11/64`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
-        transform = pattern(49, r"^[0-9a-fA-F:.]+/[0-9]{1,3}$"),
-        transform = set(16),
-        transform = rule("self.all(a, isCIDR(a))", "addresses of an interface must have a prefix length, such as 10.0.0.11/24 or fd00::11/64"),
+        transform = cidr, transform = set(16),
     )]
     pub addresses: Vec<String>,
 }
@@ -236,9 +237,7 @@ pub struct VirtualHost {
     /// Its addresses. Examples: `10.0.0.21`, `fd00::21`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
-        transform = pattern(45, r"^[0-9a-fA-F:.]+$"),
-        transform = set(16),
-        transform = rule("self.all(a, isIP(a))", "addresses of a virtual host must be IP addresses, such as 10.0.0.21 or fd00::21"),
+        transform = ip, transform = set(16),
     )]
     pub addresses: Vec<String>,
 }
@@ -254,7 +253,7 @@ pub struct MachineStatus {
 
     /// The name of this machine: `host1.core.example.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = dns_name)]
+    #[schemars(transform = text(253))]
     pub fqdn: Option<String>,
 
     /// What runs, in one word.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{dns_name, pattern, text};
+use crate::schema::{dns_name, interface_name, pattern, text, uuid, word};
 use crate::v1alpha1::common::SecretRef;
 
 /// Who makes a machine: exactly one.
@@ -37,17 +37,17 @@ pub struct Metal {
 #[serde(rename_all = "camelCase")]
 pub struct DigitalOcean {
     /// Example: `ams3`.
-    #[schemars(transform = pattern(32, "^[a-z0-9-]+$"))]
+    #[schemars(transform = word(32))]
     pub region: String,
     /// Example: `s-2vcpu-4gb`.
-    #[schemars(transform = pattern(64, "^[a-z0-9-]+$"))]
+    #[schemars(transform = word(64))]
     pub size: String,
     /// The image it starts from: a slug or id.
-    #[schemars(transform = pattern(128, "^[A-Za-z0-9._-]+$"))]
+    #[schemars(transform = word(128))]
     pub image: String,
     /// The VPC's UUID. Default: the region's default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = pattern(36, "^[0-9a-f-]{36}$"))]
+    #[schemars(transform = uuid)]
     pub vpc: Option<String>,
     /// The Secret with the API token, in the key `token`.
     pub credentials_secret_ref: SecretRef,
@@ -58,16 +58,16 @@ pub struct DigitalOcean {
 #[serde(rename_all = "camelCase")]
 pub struct Azure {
     /// The subscription's UUID.
-    #[schemars(transform = pattern(36, "^[0-9a-f-]{36}$"))]
+    #[schemars(transform = uuid)]
     pub subscription: String,
     /// Example: `cim-prod`.
-    #[schemars(transform = pattern(90, r"^[A-Za-z0-9_().-]+$"))]
+    #[schemars(transform = word(90))]
     pub resource_group: String,
     /// Example: `westeurope`.
-    #[schemars(transform = pattern(64, "^[a-z0-9]+$"))]
+    #[schemars(transform = word(64))]
     pub location: String,
     /// Example: `Standard_B2s`.
-    #[schemars(transform = pattern(64, "^[A-Za-z0-9_]+$"))]
+    #[schemars(transform = word(64))]
     pub size: String,
     /// The resource id or URN of the image it starts from.
     #[schemars(transform = text(512))]
@@ -85,18 +85,18 @@ pub struct Azure {
 #[serde(rename_all = "camelCase")]
 pub struct Proxmox {
     /// The API's URL. Example: `https://pve1.example.com:8006`.
-    #[schemars(transform = pattern(512, r"^https://[^\s]+$"))]
+    #[schemars(transform = pattern(512, r"https://[^\s]+", "must be a URL that begins with https://"))]
     pub endpoint: String,
     /// The node. Default: the one with most free memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = dns_name)]
     pub node: Option<String>,
     /// The storage of its disk. Example: `local-zfs`.
-    #[schemars(transform = pattern(100, "^[A-Za-z0-9._-]+$"))]
+    #[schemars(transform = word(100))]
     pub storage: String,
     /// The bridge of its first interface. Default: vmbr0.
     #[serde(default = "default_bridge")]
-    #[schemars(transform = pattern(15, "^[A-Za-z0-9._-]+$"))]
+    #[schemars(transform = interface_name)]
     pub bridge: String,
     /// Virtual CPUs, 1 to 512.
     #[schemars(range(min = 1, max = 512))]

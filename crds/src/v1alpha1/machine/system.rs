@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{git_rev, text};
+use crate::schema::text;
 
 /// What runs, in one word; for display, nothing is decided by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -66,7 +66,7 @@ pub struct System {
 #[serde(rename_all = "camelCase")]
 pub struct Target {
     /// The commit.
-    #[schemars(transform = git_rev)]
+    #[schemars(transform = text(64))]
     pub rev: String,
     /// The first 12 characters of the commit, for the column.
     #[serde(default, skip_serializing_if = "String::is_empty")]

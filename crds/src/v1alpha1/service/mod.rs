@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use self::nats::{RoleNats, ServiceNats, ServiceNatsStatus};
-use super::common::{CommonSpec, DeletionPolicy, Source};
+use super::common::{CommonSpec, DeletionPolicy, PinnedSource};
 use super::machine::activation::Check;
 use super::status::CommonStatus;
 use crate::schema::{
@@ -46,10 +46,6 @@ use crate::schema::{
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = structural)]
-#[schemars(transform = rule(
-    "!has(self.source) || has(self.source.rev)",
-    "source of a Service must set rev and narHash: a service enters as an input with a valid hash",
-))]
 #[schemars(transform = rule(
     "!has(self.endpoints) || self.endpoints.all(e, self.roles.exists(r, r.name == e.role && has(r.ports) && r.ports.exists(p, p.name == (has(e.port) ? e.port : e.name))))",
     "each endpoint must name one of the roles, and one of that role's ports (port; default: the endpoint's name)",
@@ -90,10 +86,10 @@ pub struct ServiceSpec {
 
     /// The service's own flake at a fixed revision. Default: the Cluster's flake defines it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<Source>,
+    pub source: Option<PinnedSource>,
 
     /// What the service consists of, each by its DNS label.
-    #[schemars(transform = map("name", 64), transform = non_empty)]
+    #[schemars(transform = map("name", 32), transform = non_empty)]
     pub roles: Vec<Role>,
 
     /// Its part in NATS. Default: none.
@@ -139,7 +135,7 @@ pub struct Role {
     /// host), or as `label/KEY` or `label/KEY=VALUE` for machines with that metadata label. A short
     /// name is looked up from the service outwards; one that could mean several things is refused.
     /// Examples: `host1`, `host1.core.example.com`, `role/db`, `label/rack=b2`.
-    #[schemars(transform = selector, transform = set(64), transform = non_empty)]
+    #[schemars(transform = selector, transform = set(32), transform = non_empty)]
     pub selectors: Vec<String>,
 
     /// How many machines the selectors must give. Default: at least one.
@@ -267,12 +263,12 @@ pub struct ServiceStatus {
 
     /// The name of this service: `vault.core.example.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = dns_name)]
+    #[schemars(transform = text(253))]
     pub fqdn: Option<String>,
 
     /// Each role as it was resolved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = map("name", 64))]
+    #[schemars(transform = map("name", 32))]
     pub roles: Vec<RoleStatus>,
 
     /// Its part in NATS as the servers have it.
@@ -296,11 +292,11 @@ pub struct ServiceStatus {
 #[serde(rename_all = "camelCase")]
 pub struct RoleStatus {
     /// Its name.
-    #[schemars(transform = dns_label)]
+    #[schemars(transform = text(63))]
     pub name: String,
     /// The Machines (names of the objects), sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = dns_name, transform = set(1000))]
+    #[schemars(transform = text(253), transform = set(1000))]
     pub machines: Vec<String>,
     /// Their addresses, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -312,7 +308,7 @@ pub struct RoleStatus {
     pub signing_key: Option<String>,
     /// The Secret with the role's credentials, in the key `user.creds`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = dns_name)]
+    #[schemars(transform = text(253))]
     pub credentials_secret: Option<String>,
     /// Why it has no machines, or too few or many.
     #[serde(default, skip_serializing_if = "Option::is_none")]

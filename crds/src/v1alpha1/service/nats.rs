@@ -185,7 +185,7 @@ pub struct ObjectBucket {
 #[serde(rename_all = "camelCase")]
 pub struct ServiceNatsStatus {
     /// The account.
-    #[schemars(transform = nats_name)]
+    #[schemars(transform = text(64))]
     pub account: String,
     /// Its public key (`A…`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
