@@ -1,7 +1,7 @@
 //! Records: types, values and record sets, all in presentation format (RFC 1035 section 5.1).
 
 use std::{
-    fmt,
+    fmt::{self, Write},
     net::{Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
@@ -259,10 +259,12 @@ impl Rdata {
                 target: Name::from_wire(&srv.target)?,
             },
             rr::RData::TXT(txt) => Self::Txt(Text::from_strings(&txt.txt_data)),
-            other => Self::Opaque {
-                kind: RecordType(other.record_type().into()),
-                text: other.to_string(),
-            },
+            other => {
+                // Not `to_string`: the library fails to print some records, and that would panic.
+                let mut text = String::new();
+                write!(text, "{other}").map_err(|_| "the library cannot print it")?;
+                Self::Opaque { kind: RecordType(other.record_type().into()), text }
+            }
         })
     }
 

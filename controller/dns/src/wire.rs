@@ -213,6 +213,8 @@ mod tests {
         assert_eq!(only_value(42, &[]).to_string(), "\\# 0");
         // A CAA record which the library refuses to decode: its flags without a tag.
         assert_eq!(only_value(257, &[0]).to_string(), "\\# 1 00");
+        // An OPT record, which the library decodes and cannot print.
+        assert_eq!(only_value(41, &[]).to_string(), "\\# 0");
         // A value of the wrong length for its type.
         assert_eq!(only_value(1, &[10, 0, 0]).to_string(), "\\# 3 0a0000");
     }

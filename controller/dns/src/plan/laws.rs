@@ -213,7 +213,7 @@ fn untouchable(world: &World, rules: &Rules) -> Records {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn any_prefix_of_a_plan_converges(
@@ -227,12 +227,17 @@ proptest! {
     }
 
     #[test]
-    fn any_subset_of_a_plan_converges_in_one_more_pass(
+    fn any_subset_of_a_plan_and_one_more_pass_end_where_the_whole_plan_does(
         world in any_world(12), desired in any_desired(12), rules in any_rules(),
         lucky in prop::collection::vec(any::<bool>(), 16),
     ) {
-        let mut world = world;
-        let changes = world.plan(&desired, &rules).plan.changes;
+        let (mut whole, mut world) = (world.clone(), world);
+        let changes = whole.plan(&desired, &rules).plan.changes;
+        for change in &changes {
+            prop_assert!(whole.apply(change), "{change}");
+        }
+        // The ledger is stored before anything is sent.
+        let _ = world.plan(&desired, &rules);
         for change in changes.iter().zip(&lucky).filter(|(_, lucky)| **lucky).map(|(c, _)| c) {
             world.apply(change);
         }
@@ -240,9 +245,14 @@ proptest! {
         for change in changes {
             prop_assert!(world.apply(&change), "{change}");
         }
-        let planned = world.plan(&desired, &rules);
-        prop_assert!(planned.plan.is_empty(), "{}", planned.plan);
-        prop_assert!(planned.held.is_some() || planned.ledger.entries().values().all(|m| m.intent.is_none()));
+        let (first, second) = (whole.plan(&desired, &rules), world.plan(&desired, &rules));
+        prop_assert!(second.plan.is_empty(), "{}", second.plan);
+        // Half of the deletions may be few enough where all of them were held, and the reverse.
+        if first.held.is_none() && second.held.is_none() {
+            prop_assert_eq!(&world.records, &whole.records);
+            prop_assert_eq!(&second.ledger, &first.ledger);
+            prop_assert!(second.ledger.entries().values().all(|mark| mark.intent.is_none()));
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@
 //! ```
 
 mod case;
+#[cfg(test)]
+mod examples;
 mod hold;
 #[cfg(test)]
 mod laws;
