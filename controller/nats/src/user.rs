@@ -59,3 +59,37 @@ fn mint(
     }
     Creds::new(token, user)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_that_no_server_would_admit_is_refused_before_it_is_one() {
+        let (account, signing) =
+            (AccountSeed::generate().unwrap().public(), AccountSeed::generate().unwrap());
+        let mint = |patterns: usize| {
+            let mut permissions = Permissions::default();
+            permissions.r#pub.allow =
+                (0..patterns).map(|n| format!("evt.some.subject.{n}")).collect();
+            let seed = UserSeed::generate().unwrap();
+            plain_user(&account, &signing, "ctl", seed, permissions, UnixTime(1), None)
+        };
+        assert!(mint(50).is_ok());
+        let error = mint(200).unwrap_err().to_string();
+        assert!(error.contains("user ctl") && error.contains("3584"), "{error}");
+    }
+
+    #[test]
+    fn a_scoped_user_carries_no_permission_at_all() {
+        let (account, role) =
+            (AccountSeed::generate().unwrap().public(), AccountSeed::generate().unwrap());
+        let seed = UserSeed::generate().unwrap();
+        let creds = scoped_user(&account, &role, "vault", seed, UnixTime(1), None).unwrap();
+        let payload = creds.user().as_str().split('.').nth(1).unwrap();
+        let payload = data_encoding::BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap();
+        let claims: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+        let fields: Vec<_> = claims["nats"].as_object().unwrap().keys().collect();
+        assert_eq!(fields, ["issuer_account", "type", "version"]);
+    }
+}

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use super::check::{check_exports, check_limits, check_local_subject, over, refuse};
 use super::keys::AccountKeys;
-use super::spec::{Account, AccountExport, AccountImport, Importers};
+use super::spec::{Account, AccountExport, AccountImport, Exporter, Importers};
 use crate::error::{Error, Result};
 use crate::jwt::{
-    AccountBody, ActivationBody, Claims, Export, ExportKind, Import, JetStreamLimits, NO_LIMIT,
-    ScopeKind, SigningKey, Token, UserScope,
+    AccountBody, ActivationBody, Claims, Export, ExportKind, Import, ScopeKind, SigningKey, Token,
+    UserScope,
 };
 use crate::name::AccountName;
-use crate::subject::Subject;
 use crate::time::UnixTime;
 
 /// Claims for each account, unsigned. One account's mistake is refused with the field that is wrong
@@ -55,6 +55,7 @@ impl Compiler<'_> {
                 .iter()
                 .map(|(user, before)| (user.to_string(), *before))
                 .collect(),
+            default_permissions: account.default_permissions.clone(),
             description: account.description.clone(),
             ..AccountBody::new(account.limits.clone())
         };
@@ -93,82 +94,90 @@ impl Compiler<'_> {
     }
 
     fn import(&self, field: &str, import: &AccountImport) -> Result<Import> {
-        let (exporter, keys) = self.exporter(field, import)?;
-        let export = exporter
-            .exports
-            .iter()
-            .find(|export| export.kind == import.kind && export.subject.contains(&import.subject))
-            .ok_or_else(|| {
-                let why = format!(
-                    "account {} exports no {} that contains {}",
-                    exporter.name,
-                    kind(import.kind),
-                    import.subject
-                );
-                self.refuse(format!("{field}.subject"), why)
-            })?;
         check_local_subject(import)
             .map_err(|why| self.refuse(format!("{field}.localSubject"), why))?;
         if import.share && import.kind == ExportKind::Stream {
             return Err(self.refuse(format!("{field}.share"), "only a service has it".into()));
         }
+        let (account, token) = match &import.from {
+            Exporter::Foreign(key) => (key.clone(), String::new()),
+            Exporter::Named(name) => {
+                let (exporter, keys) = self.exporter(field, name)?;
+                let export = self.export(field, exporter, import)?;
+                (keys.account(), self.activation(field, export, exporter, keys, import)?)
+            }
+        };
+        let local_subject = import.local_subject.as_ref().map(ToString::to_string);
         Ok(Import {
             name: import.name.clone(),
             subject: import.subject.to_string(),
-            account: keys.account(),
-            token: self.activation(field, export, import, keys)?,
-            local_subject: import
-                .local_subject
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
+            account,
+            token,
+            local_subject: local_subject.unwrap_or_default(),
             kind: import.kind,
             share: import.share,
             allow_trace: false,
         })
     }
 
-    fn exporter(&self, field: &str, import: &AccountImport) -> Result<(&Account, &AccountKeys)> {
-        if import.from == self.account.name {
-            return Err(
-                self.refuse(format!("{field}.from"), "an account cannot import from itself".into())
-            );
+    fn exporter(&self, field: &str, name: &AccountName) -> Result<(&Account, &AccountKeys)> {
+        let refuse = |why| Err(self.refuse(format!("{field}.account"), why));
+        if *name == self.account.name {
+            return refuse("an account cannot import from itself".into());
         }
-        self.all
+        match self.all.iter().find(|(other, _)| other.name == *name) {
+            Some((other, keys)) => Ok((*other, *keys)),
+            None => refuse(format!("there is no account {name}")),
+        }
+    }
+
+    fn export<'e>(
+        &self,
+        field: &str,
+        exporter: &'e Account,
+        import: &AccountImport,
+    ) -> Result<&'e AccountExport> {
+        let (kind, subject) = (kind(import.kind), &import.subject);
+        exporter
+            .exports
             .iter()
-            .find(|(other, _)| other.name == import.from)
-            .map(|(other, keys)| (*other, *keys))
+            .find(|export| export.kind == import.kind && export.subject.contains(subject))
             .ok_or_else(|| {
-                let why = format!("there is no account {}", import.from);
-                self.refuse(format!("{field}.from"), why)
+                let why =
+                    format!("account {} exports no {kind} that contains {subject}", exporter.name);
+                self.refuse(format!("{field}.subject"), why)
             })
     }
 
-    /// The exporter's consent, where the export wants it given by name; else nothing.
+    /// The exporter's consent, where the export wants it to be shown; else nothing.
     fn activation(
         &self,
         field: &str,
         export: &AccountExport,
+        exporter: &Account,
+        keys: &AccountKeys,
         import: &AccountImport,
-        exporter: &AccountKeys,
     ) -> Result<String> {
-        let Importers::Only(importers) = &export.importers else { return Ok(String::new()) };
-        if !importers.contains(&self.account.name) {
-            let why = format!(
-                "account {} exports {} to named importers only, and {} is none of them",
-                import.from, export.subject, self.account.name
-            );
-            return Err(self.refuse(field, why));
+        match &export.importers {
+            Importers::Any => return Ok(String::new()),
+            Importers::Only(importers) if !importers.contains(&self.account.name) => {
+                let why = format!(
+                    "account {} exports {} to named importers only, and {} is none of them",
+                    exporter.name, export.subject, self.account.name
+                );
+                return Err(self.refuse(field, why));
+            }
+            Importers::Together | Importers::Only(_) => {}
         }
         let body = ActivationBody {
             subject: import.subject.to_string(),
             kind: import.kind,
-            issuer_account: Some(exporter.account()),
+            issuer_account: Some(keys.account()),
         };
         let claims = Claims::new(import.name.as_str(), self.keys.account(), body);
         // It works only inside a JWT that the operator has signed, so it needs no time of its own,
         // and equal consent is an equal token. (0 would count as revoked.)
-        Ok(Token::sign(claims, UnixTime(1), exporter.signing())?.as_str().to_owned())
+        Ok(Token::sign(claims, UnixTime(1), keys.signing())?.as_str().to_owned())
     }
 
     fn refuse(&self, field: impl AsRef<str>, why: String) -> Error {
@@ -176,115 +185,144 @@ impl Compiler<'_> {
     }
 }
 
-fn refuse(account: &Account, field: impl AsRef<str>, why: String) -> Error {
-    Error::Desired { field: format!("account {}, {}", account.name, field.as_ref()), why }
-}
-
 fn export(export: &AccountExport) -> Export {
     Export {
-        token_req: matches!(export.importers, Importers::Only(_)),
+        token_req: export.importers != Importers::Any,
         response_type: export.response,
         account_token_position: export.account_token_position.unwrap_or_default(),
         ..Export::new(export.kind, export.name.as_str(), export.subject.as_str())
     }
 }
 
-fn check_limits(account: &Account) -> Result<()> {
-    let limits = &account.limits;
-    if !limits.tiers.is_empty() && limits.jetstream != JetStreamLimits::default() {
-        let why = "JetStream limits are either for all or by tier, not both".into();
-        return Err(refuse(account, "limits.tiers", why));
-    }
-    if limits.tiers.contains_key("") {
-        return Err(refuse(account, "limits.tiers", "a tier has no name; use R1, R3".into()));
-    }
-    let core = [
-        ("subs", limits.subs),
-        ("data", limits.data),
-        ("payload", limits.payload),
-        ("imports", limits.imports),
-        ("exports", limits.exports),
-        ("conn", limits.conn),
-        ("leaf", limits.leaf),
-    ];
-    match core.into_iter().find(|(_, limit)| *limit < NO_LIMIT) {
-        Some((name, limit)) => {
-            let why = format!("{limit}; wanted -1 (unlimited), 0 (none) or more");
-            Err(refuse(account, format!("limits.{name}"), why))
-        }
-        None => Ok(()),
-    }
-}
-
-fn check_exports(account: &Account) -> Result<()> {
-    let (exports, limits) = (&account.exports, &account.limits);
-    if over(exports.len(), limits.exports) {
-        let why = format!("{} of them, limits.exports is {}", exports.len(), limits.exports);
-        return Err(refuse(account, "exports", why));
-    }
-    for (index, export) in exports.iter().enumerate() {
-        let refuse =
-            |field: &str, why| Err(refuse(account, format!("exports[{index}].{field}"), why));
-        let subject = &export.subject;
-        if limits.exports != NO_LIMIT && !limits.wildcards && subject.has_wildcards() {
-            return refuse(
-                "subject",
-                format!("{subject} has wildcards, limits.wildcards is false"),
-            );
-        }
-        if export.response.is_some() && export.kind == ExportKind::Stream {
-            return refuse("response", "only a service has responses".into());
-        }
-        if let Some(position) = export.account_token_position
-            && position.checked_sub(1).and_then(|n| subject.tokens().nth(n as usize)) != Some("*")
-        {
-            let why = format!("token {position} of {subject} is not \"*\"");
-            return refuse("accountTokenPosition", why);
-        }
-        let twin = exports[..index]
-            .iter()
-            .filter(|other| other.kind == export.kind)
-            .find(|other| subject.contains(&other.subject) || other.subject.contains(subject));
-        if let Some(twin) = twin {
-            return refuse(
-                "subject",
-                format!("{subject} overlaps {}, also exported", twin.subject),
-            );
-        }
-    }
-    Ok(())
-}
-
-/// The rules of the Go library for `local_subject`.
-fn check_local_subject(import: &AccountImport) -> Result<(), String> {
-    let (Some(local), from) = (&import.local_subject, &import.subject) else { return Ok(()) };
-    let ends_open = |subject: &Subject| subject.tokens().last() == Some(">");
-    if ends_open(local) != ends_open(from) {
-        return Err(format!("{local} and {from} must both end in '>' or neither"));
-    }
-    let stars = from.tokens().filter(|token| *token == "*").count();
-    let mut references = 0;
-    for token in local.tokens() {
-        let number = token.strip_prefix('$').and_then(|number| number.parse::<usize>().ok());
-        if number.is_some_and(|number| number > stars) {
-            return Err(format!("{token} refers to a '*' that {from} does not have"));
-        }
-        references += usize::from(number.is_some() || token == "*");
-    }
-    if references == stars {
-        return Ok(());
-    }
-    Err(format!("{local} has {references} of '*' and $n, {from} has {stars} of '*'"))
-}
-
-/// Whether that many are more than the limit allows.
-fn over(count: usize, limit: i64) -> bool {
-    limit != NO_LIMIT && i64::try_from(count).unwrap_or(i64::MAX) > limit
-}
-
 const fn kind(kind: ExportKind) -> &'static str {
     match kind {
         ExportKind::Stream => "stream",
         ExportKind::Service => "service",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::account::Access;
+    use crate::jwt::{AccountLimits, ResponseType};
+
+    fn name(name: &str) -> AccountName {
+        name.parse().unwrap()
+    }
+
+    fn export(kind: ExportKind, subject: &str) -> AccountExport {
+        AccountExport {
+            name: subject.into(),
+            subject: subject.parse().unwrap(),
+            kind,
+            response: None,
+            account_token_position: None,
+            importers: Importers::Any,
+        }
+    }
+
+    fn import(from: &str, subject: &str) -> AccountImport {
+        AccountImport {
+            name: subject.into(),
+            from: Exporter::Named(name(from)),
+            subject: subject.parse().unwrap(),
+            local_subject: None,
+            kind: ExportKind::Stream,
+            share: false,
+        }
+    }
+
+    /// `comms` exports streams, `web` imports one.
+    fn pair() -> (Account, Account) {
+        let mut comms = Account::new(name("comms"), AccountLimits::unlimited());
+        comms.exports = vec![export(ExportKind::Stream, "evt.*.>")];
+        let mut web = Account::new(name("web"), AccountLimits::unlimited());
+        web.imports = vec![import("comms", "evt.vault.>")];
+        (comms, web)
+    }
+
+    fn compiled(
+        comms: &Account,
+        web: &Account,
+    ) -> BTreeMap<AccountName, Result<Claims<AccountBody>>> {
+        let mut keys = [AccountKeys::generate().unwrap(), AccountKeys::generate().unwrap()];
+        keys[0].set_roles(comms.roles.keys()).unwrap();
+        compile(&[(comms, &keys[0]), (web, &keys[1])])
+    }
+
+    /// The refusal of one account; the other must not be touched by it.
+    fn refused(change: impl FnOnce(&mut Account, &mut Account), account: &str) -> String {
+        let (mut comms, mut web) = pair();
+        change(&mut comms, &mut web);
+        let compiled = compiled(&comms, &web);
+        let (good, bad): (Vec<_>, Vec<_>) = compiled.into_iter().partition(|(_, c)| c.is_ok());
+        assert_eq!((good.len(), bad.len()), (1, 1));
+        let (name, error) = bad.into_iter().next().unwrap();
+        assert_eq!(name.as_str(), account);
+        error.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn each_mistake_is_refused_with_its_field_and_spares_the_other_account() {
+        type Mistake = fn(&mut Account, &mut Account);
+        let mistakes: [(Mistake, &str, &str); 11] = [
+            (
+                |c, _| c.exports.push(export(ExportKind::Stream, "evt.a.b")),
+                "comms",
+                "exports[1].subject",
+            ),
+            (
+                |c, _| c.exports[0].response = Some(ResponseType::Stream),
+                "comms",
+                "exports[0].response",
+            ),
+            (|c, _| c.exports[0].account_token_position = Some(1), "comms", "accountTokenPosition"),
+            (|c, _| c.exports[0].account_token_position = Some(9), "comms", "accountTokenPosition"),
+            (|c, _| c.limits.exports = 0, "comms", "limits.exports is 0"),
+            (|c, _| c.limits.conn = -2, "comms", "limits.conn"),
+            (|_, w| w.imports.push(import("nobody", "a")), "web", "there is no account nobody"),
+            (|_, w| w.imports.push(import("web", "a")), "web", "imports[1].account"),
+            (|_, w| w.imports.push(import("comms", "cmd.a")), "web", "imports[1].subject"),
+            (|_, w| w.imports[0].kind = ExportKind::Service, "web", "exports no service"),
+            (|_, w| w.imports[0].share = true, "web", "imports[0].share"),
+        ];
+        for (mistake, account, says) in mistakes {
+            let error = refused(mistake, account);
+            assert!(error.contains(says) && error.contains(account), "{error}");
+        }
+    }
+
+    #[test]
+    fn two_accounts_of_one_name_are_both_refused() {
+        let (comms, mut web) = pair();
+        web.name = name("comms");
+        let compiled = compiled(&comms, &web);
+        assert_eq!(compiled.len(), 1);
+        assert!(compiled[&name("comms")].is_err());
+    }
+
+    #[test]
+    fn a_closed_export_gives_an_activation_to_whom_it_names_only() {
+        let (mut comms, web) = pair();
+        comms.exports[0].importers = Importers::Only(BTreeSet::from([name("web")]));
+        let claims = compiled(&comms, &web).remove(&name("web")).unwrap().unwrap();
+        let token: Token<ActivationBody> = Token::decode(&claims.nats.imports[0].token).unwrap();
+        assert_eq!(token.claims().sub, claims.sub);
+        let error =
+            refused(|c, _| c.exports[0].importers = Importers::Only(BTreeSet::new()), "web");
+        assert!(error.contains("named importers only"), "{error}");
+    }
+
+    #[test]
+    fn a_role_without_a_key_is_refused() {
+        let (mut comms, web) = pair();
+        comms.roles.insert("vault.api".parse().unwrap(), Access::default());
+        let keys = [AccountKeys::generate().unwrap(), AccountKeys::generate().unwrap()];
+        let compiled = compile(&[(&comms, &keys[0]), (&web, &keys[1])]);
+        let error = compiled[&name("comms")].as_ref().unwrap_err().to_string();
+        assert!(error.contains("roles[vault.api]"), "{error}");
     }
 }

@@ -99,3 +99,35 @@ impl AccountKeys {
         Ok(changed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_outlive_the_secret_and_roles_keep_theirs() {
+        let role = |name: &str| name.parse::<RoleName>().unwrap();
+        let mut keys = AccountKeys::generate().unwrap();
+        assert!(keys.set_roles([&role("vault.api"), &role("web")]).unwrap());
+        let mut read = AccountKeys::from_data(&keys.to_data()).unwrap();
+        assert_eq!(read.to_data(), keys.to_data());
+        assert!(!read.set_roles([&role("vault.api"), &role("web")]).unwrap());
+        assert!(read.set_roles([&role("web")]).unwrap());
+        assert!(read.role(&role("vault.api")).is_none());
+        let key = |keys: &AccountKeys| keys.role(&role("web")).unwrap().public();
+        assert_eq!(key(&read), key(&keys));
+    }
+
+    #[test]
+    fn a_damaged_secret_is_named_and_not_shown() {
+        let keys = AccountKeys::generate().unwrap();
+        let mut data = keys.to_data();
+        data.remove(SIGNING);
+        assert!(AccountKeys::from_data(&data).unwrap_err().to_string().contains(SIGNING));
+        let mut data = keys.to_data();
+        let seed = data[IDENTITY].clone();
+        data.insert(IDENTITY.into(), format!("{seed}x"));
+        let error = AccountKeys::from_data(&data).unwrap_err().to_string();
+        assert!(error.contains(IDENTITY) && !error.contains(&seed[..20]), "{error}");
+    }
+}

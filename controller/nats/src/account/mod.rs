@@ -6,6 +6,7 @@
 //! ```
 
 mod access;
+mod check;
 mod compile;
 mod keys;
 mod spec;
@@ -13,4 +14,4 @@ mod spec;
 pub use access::{Access, Inbox, Listen, Responses};
 pub use compile::compile;
 pub use keys::AccountKeys;
-pub use spec::{Account, AccountExport, AccountImport, Importers};
+pub use spec::{Account, AccountExport, AccountImport, Exporter, Importers};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::access::Access;
-use crate::jwt::{AccountLimits, ExportKind, ResponseType};
-use crate::keys::UserKey;
+use crate::jwt::{AccountLimits, ExportKind, Permissions, ResponseType};
+use crate::keys::{AccountKey, UserKey};
 use crate::name::{AccountName, RoleName};
 use crate::subject::Subject;
 use crate::time::UnixTime;
@@ -24,6 +24,8 @@ pub struct Account {
     pub imports: Vec<AccountImport>,
     /// What the users of each role may do.
     pub roles: BTreeMap<RoleName, Access>,
+    /// What users may do that carry no permissions and have no role.
+    pub default_permissions: Permissions,
     /// Users issued at or before that time are cut off and refused.
     pub revocations: BTreeMap<UserKey, UnixTime>,
 }
@@ -38,6 +40,7 @@ impl Account {
             exports: Vec::new(),
             imports: Vec::new(),
             roles: BTreeMap::new(),
+            default_permissions: Permissions::default(),
             revocations: BTreeMap::new(),
         }
     }
@@ -65,7 +68,10 @@ pub struct AccountExport {
 pub enum Importers {
     /// Every account of the operator.
     Any,
-    /// These accounts: each import carries an activation that the exporter has signed.
+    /// The accounts that are compiled together with it, which get an activation signed by the
+    /// exporter. Another account of the operator gets none.
+    Together,
+    /// Of those, these.
     Only(BTreeSet<AccountName>),
 }
 
@@ -75,7 +81,7 @@ pub struct AccountImport {
     /// Name for people.
     pub name: String,
     /// The exporter.
-    pub from: AccountName,
+    pub from: Exporter,
     /// The subject there; the export must contain it.
     pub subject: Subject,
     /// The subject here; absent: the same. `$1` stands for the first `*`.
@@ -84,4 +90,14 @@ pub struct AccountImport {
     pub kind: ExportKind,
     /// Whether the exporter of a service learns who asks.
     pub share: bool,
+}
+
+/// The account that exports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exporter {
+    /// One that is compiled together with the importer.
+    Named(AccountName),
+    /// Somebody else's. Whether it exports what is imported is not known here, and an export that
+    /// wants an activation gives none.
+    Foreign(AccountKey),
 }

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::account::AccountBody;
 use super::activation::ActivationBody;
 use super::claims::{Body, Claims};
 use super::limits::NO_LIMIT;
@@ -27,9 +26,9 @@ pub fn of_claims<B: Body>(claims: &Claims<B>) -> Result<Canonical> {
     Ok(Canonical::of(to_json(claims)?))
 }
 
-/// The form of an account token as it was found on a server.
-pub fn of_token(token: &Token<AccountBody>) -> Result<Canonical> {
-    Ok(Canonical::of(payload::<AccountBody>(token.as_str())?))
+/// The form of a token as it was found, fields that this crate does not know included.
+pub fn of_token<B: Body>(token: &Token<B>) -> Result<Canonical> {
+    Ok(Canonical::of(payload::<B>(token.as_str())?))
 }
 
 impl Canonical {
@@ -53,7 +52,7 @@ impl Canonical {
             .into_iter()
             .filter(|path| self.0.get(*path) != found.0.get(*path))
             .map(|path| Difference {
-                path: path.clone(),
+                path: path.trim_start_matches("nats.").to_owned(),
                 wanted: self.0.get(path).map(short),
                 found: found.0.get(path).map(short),
             })
@@ -64,7 +63,7 @@ impl Canonical {
 /// One value in which two claims differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Where in the claims: `nats.limits.conn`.
+    /// Where in the claims: `limits.conn`, `signing_keys[vault.api].template.pub.allow[evt.>]`.
     pub path: String,
     /// The wanted value, cut to 80 characters; absent: none is wanted.
     pub wanted: Option<String>,
@@ -104,6 +103,10 @@ fn normalise_object(fields: &mut Map<String, Value>) {
             }
         }
     }
+    if let Some(Value::Object(responses)) = fields.get_mut("resp") {
+        // Its presence alone, be it all zero, allows to respond.
+        responses.insert("granted".into(), true.into());
+    }
     fields.values_mut().for_each(normalise);
     fields.retain(|_, value| !is_absent(value));
 }
@@ -119,7 +122,8 @@ fn is_absent(value: &Value) -> bool {
     }
 }
 
-/// The leaves by path. A list is one leaf: its items have no names to find them again by.
+/// The leaves by path. Items of a list are found again by what names them, not by their position:
+/// `signing_keys[vault.api].template.pub.allow[evt.vault.>]`.
 fn collect(path: String, json: Value, leaves: &mut BTreeMap<String, Value>) {
     match json {
         Value::Object(fields) => {
@@ -128,18 +132,158 @@ fn collect(path: String, json: Value, leaves: &mut BTreeMap<String, Value>) {
                 collect(path, value, leaves);
             }
         }
+        Value::Array(items) => {
+            let mut seen = BTreeMap::<String, usize>::new();
+            for item in items {
+                let label = label(&item);
+                let twins = seen.entry(label.clone()).or_default();
+                *twins += 1;
+                let nth = if *twins > 1 { format!("#{twins}") } else { String::new() };
+                let path = format!("{path}[{label}{nth}]");
+                match item {
+                    Value::Object(_) => collect(path, item, leaves),
+                    // Its value is in the path.
+                    _ => drop(leaves.insert(path, Value::from("present"))),
+                }
+            }
+        }
         leaf => {
             leaves.insert(path, leaf);
         }
     }
 }
 
-/// A value as JSON, cut to what a status line bears.
+/// What names an item of a list: the role of a signing key, type and subject of an export or import.
+fn label(item: &Value) -> String {
+    match item {
+        Value::Object(fields) => ["type", "role", "subject"]
+            .iter()
+            .filter_map(|name| fields.get(*name)?.as_str())
+            .collect::<Vec<_>>()
+            .join(" "),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// A value, cut to what a status line bears.
 fn short(value: &Value) -> String {
     const MAX: usize = 80;
-    let text = value.to_string();
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     match text.char_indices().nth(MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jwt::{
+        AccountBody, AccountLimits, Export, ExportKind, Permissions, ScopeKind, SigningKey,
+    };
+    use crate::jwt::{ResponsePermission, Template, UserScope};
+    use crate::keys::{AccountSeed, OperatorSeed};
+    use crate::time::UnixTime;
+
+    fn claims() -> Claims<AccountBody> {
+        let key = AccountSeed::generate().unwrap().public();
+        let mut body = AccountBody::new(AccountLimits::unlimited());
+        let mut permissions = Permissions::default();
+        permissions.r#pub.allow = vec!["evt.a.>".into(), "evt.b.>".into()];
+        body.signing_keys = vec![SigningKey::Scoped(Box::new(UserScope {
+            kind: ScopeKind::User,
+            key: key.clone(),
+            role: "vault.api".into(),
+            description: String::new(),
+            template: Template::unlimited(permissions),
+        }))];
+        body.exports = vec![Export::new(ExportKind::Stream, "a", "evt.>")];
+        Claims::new("comms", key, body)
+    }
+
+    fn paths(wanted: &Claims<AccountBody>, found: &Claims<AccountBody>) -> Vec<String> {
+        let (wanted, found) = (of_claims(wanted).unwrap(), of_claims(found).unwrap());
+        wanted
+            .differences(&found)
+            .into_iter()
+            .map(|d| format!("{}: {:?} → {:?}", d.path, d.wanted, d.found))
+            .collect()
+    }
+
+    fn scope(claims: &mut Claims<AccountBody>) -> &mut Template {
+        match &mut claims.nats.signing_keys[0] {
+            SigningKey::Scoped(scope) => &mut scope.template,
+            SigningKey::Plain(_) => unreachable!(),
+        }
+    }
+
+    #[test]
+    fn equal_but_for_the_time_of_issue_is_equal() {
+        let operator = OperatorSeed::generate().unwrap();
+        let mut claims = claims();
+        let early = Token::sign(claims.clone(), UnixTime(1), &operator).unwrap();
+        let late = Token::sign(claims.clone(), UnixTime(2), &operator).unwrap();
+        assert_ne!(early.claims().jti, late.claims().jti);
+        assert_eq!(of_token(&early).unwrap(), of_token(&late).unwrap());
+        claims.iss = Some(operator.public().into());
+        assert_eq!(of_claims(&claims).unwrap(), of_token(&late).unwrap());
+    }
+
+    #[test]
+    fn the_order_of_a_set_is_no_difference() {
+        let (wanted, mut found) = (claims(), claims());
+        let found_key = found.sub.clone();
+        found.sub = wanted.sub.clone();
+        if let SigningKey::Scoped(scope) = &mut found.nats.signing_keys[0] {
+            assert_eq!(scope.key, found_key);
+            scope.key = wanted.sub.clone();
+        }
+        scope(&mut found).permissions.r#pub.allow.reverse();
+        assert_eq!(paths(&wanted, &found), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_difference_names_the_role_and_the_subject() {
+        let wanted = claims();
+        let mut found = wanted.clone();
+        scope(&mut found).permissions.r#pub.allow[1] = ">".into();
+        found.nats.limits.conn = 5;
+        assert_eq!(
+            paths(&wanted, &found),
+            [
+                "limits.conn: Some(\"-1\") → Some(\"5\")",
+                "signing_keys[vault.api].template.pub.allow[>]: None → Some(\"present\")",
+                "signing_keys[vault.api].template.pub.allow[evt.b.>]: Some(\"present\") → None",
+            ]
+        );
+    }
+
+    #[test]
+    fn unlimited_and_forbidden_are_not_the_same_in_a_scope() {
+        let wanted = claims();
+        let mut found = wanted.clone();
+        scope(&mut found).subs = 0;
+        assert_eq!(paths(&wanted, &found).len(), 1);
+    }
+
+    #[test]
+    fn leave_to_respond_is_a_difference_though_all_its_fields_are_zero() {
+        let wanted = claims();
+        let mut found = wanted.clone();
+        scope(&mut found).permissions.resp = Some(ResponsePermission { max: 0, ttl: 0 });
+        assert_eq!(paths(&wanted, &found).len(), 1);
+    }
+
+    #[test]
+    fn a_field_that_we_do_not_know_is_a_difference() {
+        let wanted = claims();
+        let mut json = to_json(&wanted).unwrap();
+        json["nats"]["cluster_traffic"] = "owner".into();
+        json["nats"]["authorization"] = serde_json::json!({ "auth_users": [] });
+        let found = Canonical::of(json);
+        let differences = of_claims(&wanted).unwrap().differences(&found);
+        assert_eq!(differences.len(), 1);
+        assert_eq!(differences[0].path, "cluster_traffic");
     }
 }

@@ -10,6 +10,8 @@
 
 mod apply;
 mod change;
+#[cfg(test)]
+mod laws;
 mod observe;
 mod plan;
 

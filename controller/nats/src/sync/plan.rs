@@ -85,10 +85,9 @@ impl<'a> Planner<'a> {
         if answered < wanted {
             let states = &self.observed.servers;
             let there: Vec<_> = states.iter().map(|state| state.server.name.as_str()).collect();
-            let offline: Vec<_> = states.iter().flat_map(|state| &state.server.offline).collect();
-            let offline =
-                offline.iter().map(|name| format!(", {name} offline")).collect::<String>();
-            let why = format!("{answered} answered: {}{offline}", there.join(", "));
+            let offline = states.iter().flat_map(|state| &state.server.offline);
+            let offline: Vec<_> = offline.map(|name| format!(", {name} offline")).collect();
+            let why = format!("{answered} answered: {}{}", there.join(", "), offline.concat());
             self.findings.push(Finding::unverified("servers", format!("{wanted} servers"), why));
         }
         for state in &self.observed.servers {
