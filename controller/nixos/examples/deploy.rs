@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use cim_nixos::{
-    Action, Attribute, Delivery, Desired, Hosts, Limits, Nix, PrivateDir, Signer, SigningKey,
-    Source, Target, Tools, apply, assess, observe, plan,
+    Action, Attribute, Delivery, Desired, Hosts, Limits, Nix, Observed, PrivateDir, Signer,
+    SigningKey, Source, Target, Tools, apply, assess, observe, plan,
 };
 
 type AnyError = Box<dyn std::error::Error>;
@@ -65,7 +65,12 @@ async fn deploy(arguments: &Arguments) -> Result<(), AnyError> {
     let plan = plan(&desired, &observed);
     plan.findings.iter().for_each(|finding| println!("finding    {finding}"));
     plan.changes.iter().for_each(|change| println!("change     {change}"));
-    if arguments.find("apply") == Some("no") {
+    println!("assessed   {:?}", assess(&desired, &observed));
+    if let Observed::Unreachable { reason, message } = &observed {
+        return Err(format!("{reason}: {message}").into());
+    }
+    // An empty plan needs no apply: there is nothing to do and nothing new to read back.
+    if plan.is_empty() || arguments.find("apply") == Some("no") {
         return Ok(());
     }
 

@@ -53,8 +53,8 @@ pub struct HostState {
     /// Whether kernel, initrd and modules booted are those of `current`; `None` where there is no
     /// booted system to compare.
     pub kernel_is_current: Option<bool>,
-    /// How the machine's store holds the wanted closure; `None` if none was asked for or Nix there
-    /// gave no answer.
+    /// How the machine's store holds the wanted closure; `None` if none was asked for, if `current`
+    /// and `profile` are that closure anyway, or if Nix there gave no answer.
     pub wanted: Option<Presence>,
     /// Our last activation since boot.
     pub activation: Option<Activation>,

@@ -1,35 +1,34 @@
 # Tells everything about this machine that a plan needs, in one round trip. $1 is the wanted closure
-# or empty. Each line begins with a sentinel: a login script may write what it likes before us.
+# or empty. A fact is a line that begins with the sentinel: a login script may write what it likes
+# before us. What a tool answers in lines of its own stands between "begin" and "end". Few processes,
+# since on a small machine each costs more than the way there.
 tell() { printf '=cim= %s %s\n' "$1" "$2"; }
-link() { readlink -e "$1" 2>/dev/null || readlink "$1" 2>/dev/null; }
-same() {
-    [ -e /run/booted-system ] && [ -e /run/current-system ] || return 0
-    for part in kernel initrd kernel-modules; do
-        [ "$(link /run/booted-system/$part)" = "$(link /run/current-system/$part)" ] || {
-            echo no
-            return 0
-        }
-    done
-    echo yes
-}
-profile=$(link /nix/var/nix/profiles/system)
-current=$(link /run/current-system)
-tell current "$current"
-tell booted "$(link /run/booted-system)"
-tell profile "$profile"
+
+# A link that is missing comes back as itself.
+tell begin links
+readlink -m /run/current-system /run/booted-system /nix/var/nix/profiles/system \
+    /run/current-system/kernel /run/current-system/initrd /run/current-system/kernel-modules \
+    /run/booted-system/kernel /run/booted-system/initrd /run/booted-system/kernel-modules
+tell end links
+[ -e /run/current-system/kernel ] && [ -e /run/booted-system/kernel ] && tell kernels both
 tell generation "$(readlink /nix/var/nix/profiles/system)"
-tell boot-id "$(cat /proc/sys/kernel/random/boot_id)"
-tell same-kernel "$(same)"
-if [ -n "$1" ]; then
+read -r boot_id </proc/sys/kernel/random/boot_id
+tell boot-id "$boot_id"
+
+tell begin unit
+systemctl show cim-switch.service \
+    --property LoadState,ActiveState,Job,ExecMainCode,ExecMainStatus,Result,Description
+systemctl show --property NFailedUnits
+tell end unit
+
+# Asking Nix takes longer than all the rest, and there is nothing to deliver to a machine in sync.
+if [ -n "$1" ] && ! { [ /run/current-system -ef "$1" ] && [ /nix/var/nix/profiles/system -ef "$1" ]; }; then
     nix --extra-experimental-features nix-command store verify \
         --no-contents --sigs-needed 1 -- "$1" >/dev/null 2>&1
     tell verify $?
 fi
-systemctl show cim-switch.service 2>/dev/null \
-    --property LoadState,ActiveState,Job,ExecMainCode,ExecMainStatus,Result,Description |
-    sed 's/^\([A-Za-z]*\)=/=cim= unit-\1 /'
-tell failed-units "$(systemctl list-units --state=failed --plain --no-legend 2>/dev/null | grep -c .)"
-tell nix-free "$(df --output=avail -B1 /nix/store 2>/dev/null | tail -n 1)"
+tell nix-free "$(stat -f -c '%a %S' /nix/store)"
+
 lock=/run/nixos/switch-to-configuration.lock
 if [ -e "$lock" ]; then
     tell lock "$(stat -c %D:%i "$lock")"
@@ -37,4 +36,4 @@ if [ -e "$lock" ]; then
         tell held "$kind $mode $file"
     done </proc/locks
 fi
-tell end ok
+tell done ok

@@ -12,50 +12,64 @@ const EXITED: &str = "1";
 
 pub(super) fn host_state(answer: &str) -> Result<HostState, &'static str> {
     let facts = Facts::read(answer);
-    if facts.get("end") != Some("ok") {
+    if facts.get("done") != Some("ok") {
         return Err("the answer is incomplete");
     }
     let boot_id = facts.get("boot-id").ok_or("no boot id")?.to_owned();
+    let links: &[&str; 9] =
+        facts.links.as_slice().try_into().map_err(|_| "nine links were asked for")?;
+    let [current, booted, profile, kernels @ ..] = links;
     Ok(HostState {
-        current: facts.link("current"),
-        booted: facts.link("booted"),
-        profile: facts.link("profile"),
+        current: link(current, "/run/current-system"),
+        booted: link(booted, "/run/booted-system"),
+        profile: link(profile, "/nix/var/nix/profiles/system"),
         generation: facts.get("generation").and_then(generation),
         boot_id,
-        kernel_is_current: match facts.get("same-kernel") {
-            Some("yes") => Some(true),
-            Some("no") => Some(false),
-            _ => None,
-        },
+        // A container has no kernel of its own, and readlink(1) would compare what does not exist.
+        kernel_is_current: facts.get("kernels").map(|_| kernels[..3] == kernels[3..]),
         wanted: facts.get("verify").and_then(presence),
         activation: activation(&facts),
-        failed_units: facts.number("failed-units"),
-        nix_free_bytes: facts.number("nix-free"),
+        failed_units: facts.number("NFailedUnits"),
+        nix_free_bytes: facts.get("nix-free").and_then(free_bytes),
         switch_locked: switch_locked(&facts),
     })
 }
 
+#[derive(Default)]
 struct Facts<'a> {
     /// The last value of each name; empty values are left out.
     one: HashMap<&'a str, &'a str>,
+    links: Vec<&'a str>,
     held: Vec<&'a str>,
 }
 
 impl<'a> Facts<'a> {
     fn read(answer: &'a str) -> Self {
-        let mut facts = Self { one: HashMap::new(), held: Vec::new() };
+        let mut facts = Self::default();
+        let mut section = "";
         for line in answer.lines() {
-            let Some(fact) = line.strip_prefix(SENTINEL) else { continue };
-            let (name, value) = fact.split_once(' ').unwrap_or((fact, ""));
-            match (name, value.trim()) {
-                (_, "") => {}
-                ("held", value) => facts.held.push(value),
-                (name, value) => {
-                    facts.one.insert(name, value);
+            match line.strip_prefix(SENTINEL).map(|fact| fact.split_once(' ').unwrap_or((fact, "")))
+            {
+                Some(("begin", name)) => section = name,
+                Some(("end", _)) => section = "",
+                Some(("held", value)) => facts.held.push(value),
+                Some((name, value)) => facts.one(name, value),
+                None if section == "links" => facts.links.push(line),
+                None if section == "unit" => {
+                    line.split_once('=')
+                        .into_iter()
+                        .for_each(|(name, value)| facts.one(name, value));
                 }
+                None => {}
             }
         }
         facts
+    }
+
+    fn one(&mut self, name: &'a str, value: &'a str) {
+        if !value.trim().is_empty() {
+            self.one.insert(name, value.trim());
+        }
     }
 
     fn get(&self, name: &str) -> Option<&'a str> {
@@ -65,15 +79,20 @@ impl<'a> Facts<'a> {
     fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
         self.get(name)?.parse().ok()
     }
+}
 
-    fn link(&self, name: &str) -> Link {
-        match self.get(name) {
-            None => Link::Missing,
-            Some(text) => text
-                .parse()
-                .map_or_else(|_| Link::Foreign(text.chars().take(200).collect()), Link::Closure),
-        }
+/// Where the link at `path` leads; readlink(1) gives back a missing one as itself.
+fn link(target: &str, path: &str) -> Link {
+    if target == path {
+        return Link::Missing;
     }
+    target.parse().map_or_else(|_| Link::Foreign(target.chars().take(200).collect()), Link::Closure)
+}
+
+/// Of free blocks and their size.
+fn free_bytes(text: &str) -> Option<u64> {
+    let (blocks, size) = text.split_once(' ')?;
+    blocks.parse::<u64>().ok()?.checked_mul(size.parse().ok()?)
 }
 
 /// 42 of `system-42-link`.
@@ -93,20 +112,20 @@ fn presence(status: &str) -> Option<Presence> {
 }
 
 fn activation(facts: &Facts<'_>) -> Option<Activation> {
-    if facts.get("unit-LoadState").is_none_or(|state| state == "not-found") {
+    if facts.get("LoadState").is_none_or(|state| state == "not-found") {
         return None;
     }
-    let job = facts.get("unit-Description").and_then(Job::from_description);
+    let job = facts.get("Description").and_then(Job::from_description);
     // Just begun: queued in systemd and not yet "activating".
-    if facts.get("unit-Job").is_some_and(|queued| queued != "0") {
+    if facts.get("Job").is_some_and(|queued| queued != "0") {
         return Some(Activation { job, outcome: None });
     }
-    let status = facts.number("unit-ExecMainStatus");
-    let outcome = match (facts.get("unit-ActiveState")?, facts.get("unit-ExecMainCode"), status) {
+    let status = facts.number("ExecMainStatus");
+    let outcome = match (facts.get("ActiveState")?, facts.get("ExecMainCode"), status) {
         ("activating" | "deactivating" | "reloading" | "refreshing", _, _) => None,
         (_, Some(EXITED), Some(status)) => Some(Outcome::from_status(status)),
         // The main process never ran: what precedes it, setting the profile, failed or was stopped.
-        (_, Some("0"), _) if facts.get("unit-Result") == Some("exit-code") => {
+        (_, Some("0"), _) if facts.get("Result") == Some("exit-code") => {
             Some(Outcome::ProfileNotSet)
         }
         _ => Some(Outcome::Interrupted),
@@ -136,33 +155,60 @@ mod tests {
 
     const A: &str = "/nix/store/r7b3by83ir2s7fd6dqhwi0npkdhn3a94-nixos-system-host1";
 
+    const B: &str = "/nix/store/zdicy5xa3sm4x3ry8sm23sf6ablhv2w7-nixos-system-host1";
+
+    /// Of a machine that was booted with A and runs B, of which the profile is the 42nd.
     fn answer(unit: &str) -> String {
         format!(
-            "Welcome to host1!\n=cim= current {A}\n=cim= booted \n=cim= profile {A}\n\
-             =cim= generation system-42-link\n=cim= boot-id 4d0f\n=cim= same-kernel \n\
-             =cim= verify 2\n{unit}\n=cim= failed-units 3\n=cim= nix-free 1024\n\
+            "Welcome to host1!\n=cim= begin links\n{B}\n{A}\n{B}\n\
+             {B}/kernel\n{B}/initrd\n{B}/modules\n{A}/kernel\n{B}/initrd\n{B}/modules\n\
+             =cim= end links\n=cim= kernels both\n=cim= generation system-42-link\n=cim= boot-id 4d0f\n\
+             =cim= begin unit\n{unit}\nNFailedUnits=3\n=cim= end unit\n\
+             =cim= verify 2\n=cim= nix-free 16 4096\n\
              =cim= lock 1a:77\n=cim= held FLOCK WRITE 00:1a:77\n=cim= held POSIX WRITE 00:1a:78\n\
-             =cim= end ok\n"
+             =cim= done ok\n"
         )
     }
 
     fn unit(active: &str, code: &str, status: &str, result: &str) -> String {
         format!(
-            "=cim= unit-LoadState loaded\n=cim= unit-ActiveState {active}\n\
-             =cim= unit-ExecMainCode {code}\n=cim= unit-ExecMainStatus {status}\n\
-             =cim= unit-Result {result}\n=cim= unit-Description cim-activate switch {A}"
+            "LoadState=loaded\nActiveState={active}\nJob=\nExecMainCode={code}\n\
+             ExecMainStatus={status}\nResult={result}\nDescription=cim-activate switch {A}"
         )
     }
 
     #[test]
     fn every_fact_has_its_place_and_noise_has_none() {
-        let state = host_state(&answer("=cim= unit-LoadState not-found")).unwrap();
-        assert_eq!(state.current.closure().unwrap().as_str(), A);
-        assert_eq!(state.booted, Link::Missing);
+        let state = host_state(&answer("LoadState=not-found\nActiveState=inactive")).unwrap();
+        let path = |link: &Link| link.closure().unwrap().to_string();
+        assert_eq!(path(&state.current), B);
+        assert_eq!(path(&state.booted), A);
+        assert_eq!(path(&state.profile), B);
         assert_eq!((state.generation, state.boot_id.as_str()), (Some(42), "4d0f"));
-        assert_eq!((state.kernel_is_current, state.wanted), (None, Some(Presence::Unsigned)));
-        assert_eq!((state.failed_units, state.nix_free_bytes), (Some(3), Some(1024)));
+        assert_eq!(
+            (state.kernel_is_current, state.wanted),
+            (Some(false), Some(Presence::Unsigned))
+        );
+        assert_eq!((state.failed_units, state.nix_free_bytes), (Some(3), Some(65_536)));
         assert_eq!((state.activation, state.switch_locked), (None, true));
+    }
+
+    #[test]
+    fn links_may_be_missing_or_lead_elsewhere() {
+        let text = answer("")
+            .replace(&format!("\n{A}\n"), "\n/run/booted-system\n")
+            .replace("=cim= kernels both\n", "")
+            .replacen(&format!("\n{B}\n"), "\n/srv/evil\n", 1);
+        let state = host_state(&text).unwrap();
+        assert_eq!(state.booted, Link::Missing);
+        assert_eq!(state.current, Link::Foreign("/srv/evil".into()));
+        assert_eq!(state.kernel_is_current, None);
+    }
+
+    #[test]
+    fn the_same_kernel_needs_no_reboot() {
+        let text = answer("").replace(&format!("{A}/kernel"), &format!("{B}/kernel"));
+        assert_eq!(host_state(&text).unwrap().kernel_is_current, Some(true));
     }
 
     #[test]
@@ -174,15 +220,9 @@ mod tests {
     }
 
     #[test]
-    fn a_link_out_of_the_store_is_foreign() {
-        let text = answer("").replace(&format!("current {A}"), "current /srv/evil");
-        assert_eq!(host_state(&text).unwrap().current, Link::Foreign("/srv/evil".into()));
-    }
-
-    #[test]
     fn an_answer_that_was_cut_off_is_no_answer() {
         let whole = answer("");
-        assert!(host_state(whole.strip_suffix("=cim= end ok\n").unwrap()).is_err());
+        assert!(host_state(whole.strip_suffix("=cim= done ok\n").unwrap()).is_err());
         assert!(host_state("").is_err());
     }
 
@@ -191,7 +231,7 @@ mod tests {
         let outcome =
             |unit: String| host_state(&answer(&unit)).unwrap().activation.unwrap().outcome;
         assert_eq!(outcome(unit("activating", "0", "0", "success")), None);
-        let queued = unit("inactive", "0", "0", "success") + "\n=cim= unit-Job 4711";
+        let queued = unit("inactive", "0", "0", "success").replace("Job=", "Job=4711");
         assert_eq!(outcome(queued), None);
         assert_eq!(outcome(unit("active", "1", "0", "success")), Some(Outcome::Succeeded));
         assert_eq!(outcome(unit("failed", "1", "4", "exit-code")), Some(Outcome::UnitsFailed));
