@@ -23,7 +23,7 @@ use-registries = false
 ";
 
 /// Local programs and the environment that they run in. Nothing else is inherited.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Tools {
     /// The `nix` program.
     pub nix: PathBuf,
@@ -35,8 +35,23 @@ pub struct Tools {
     pub path: OsString,
     /// `HOME` of the children: Nix keeps its fetcher caches in `.cache/nix` below it.
     pub home: PathBuf,
-    /// Further variables: `NIX_REMOTE`, `NIX_SSL_CERT_FILE`, `GIT_SSH_COMMAND`.
+    /// Further variables: `NIX_REMOTE`, `NIX_SSL_CERT_FILE`, `GIT_SSH_COMMAND`. Values may be secret.
     pub env: Vec<(OsString, OsString)>,
+}
+
+impl fmt::Debug for Tools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { nix, git, ssh, path, home, env } = self;
+        let names: Vec<_> = env.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Tools")
+            .field("nix", nix)
+            .field("git", git)
+            .field("ssh", ssh)
+            .field("path", path)
+            .field("home", home)
+            .field("env", &names)
+            .finish()
+    }
 }
 
 /// Deadlines. Each bounds one run of a tool.
@@ -216,6 +231,20 @@ mod tests {
         }
         assert!("nix".parse::<NixVersion>().is_err());
         assert!("".parse::<NixVersion>().is_err());
+    }
+
+    #[test]
+    fn values_of_the_environment_are_not_shown() {
+        let tools = Tools {
+            nix: "nix".into(),
+            git: "git".into(),
+            ssh: "ssh".into(),
+            path: "/bin".into(),
+            home: "/".into(),
+            env: vec![("GIT_TOKEN".into(), "hunter2".into())],
+        };
+        let shown = format!("{tools:?}");
+        assert!(shown.contains("GIT_TOKEN") && !shown.contains("hunter2"), "{shown}");
     }
 
     #[test]

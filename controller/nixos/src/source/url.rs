@@ -60,8 +60,9 @@ impl FlakeUrl {
         if url.fragment().is_some() {
             return Err(refuse("no #fragment: the attribute is named by each machine"));
         }
-        if url.password().is_some() {
-            return Err(refuse("no password in the URL: credentials belong in a Secret"));
+        // A token is often given in the place of the user; only SSH has users that are no secret.
+        if url.password().is_some() || (!url.username().is_empty() && url.scheme() != "ssh") {
+            return Err(refuse("no credentials in the URL: they belong in a Secret"));
         }
         // git itself refuses a host that looks like an option; so do we, before anything runs.
         let host = url.host_str().unwrap_or_default();
@@ -179,6 +180,7 @@ mod tests {
             "git+https://",
             "git+https://h.example",
             "git+https://u:secret@h.example/r",
+            "git+https://token@h.example/r",
             "git+https://h.example/r#host1",
             "git+https://h.example/r?narHash=sha256-x",
             "git+https://h.example/r?upload-pack=x",
