@@ -5,6 +5,9 @@
 //! * two documents in one file are the object before and after an update;
 //! * `refuse-schema-<what>.yaml` is refused by a bound or pattern, which only a real API server can
 //!   tell; the end-to-end cases apply these, and all others, to one.
+//!
+//! The interpreter pairs the items of a list before and after an update by their place, where the API
+//! server pairs them by their key: a fixture for such a rule keeps the order.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -13,7 +13,7 @@ use super::rules::add_rule;
 const NAME: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
 
 /// Bounds a string to `max` characters and, unless it is free text, to what `rule` and `message` say.
-fn string(schema: &mut Schema, max: u32, rule: Option<(String, &str)>) {
+fn string(schema: &mut Schema, max: usize, rule: Option<(String, &str)>) {
     let object = schema.ensure_object();
     let target = match object.get_mut("items") {
         Some(Value::Object(items)) => items,
@@ -26,7 +26,7 @@ fn string(schema: &mut Schema, max: u32, rule: Option<(String, &str)>) {
 }
 
 /// A string that matches the regular expression as a whole. `wanted` completes "must be …".
-fn like(schema: &mut Schema, max: u32, regex: &str, wanted: &str) {
+fn like(schema: &mut Schema, max: usize, regex: &str, wanted: &str) {
     string(schema, max, Some((matches(regex), wanted)));
 }
 
@@ -36,12 +36,16 @@ fn matches(regex: &str) -> String {
 }
 
 /// Free text of at most `max` characters.
-pub(crate) fn text(max: u32) -> impl Fn(&mut Schema) {
+pub(crate) fn text(max: usize) -> impl Fn(&mut Schema) {
     move |schema| string(schema, max, None)
 }
 
 /// A format used in one place: at most `max` characters that match `regex`; `wanted` says so in words.
-pub(crate) fn pattern(max: u32, regex: &'static str, wanted: &'static str) -> impl Fn(&mut Schema) {
+pub(crate) fn pattern(
+    max: usize,
+    regex: &'static str,
+    wanted: &'static str,
+) -> impl Fn(&mut Schema) {
     move |schema| like(schema, max, regex, wanted)
 }
 
@@ -225,7 +229,7 @@ pub(crate) fn uuid(schema: &mut Schema) {
 }
 
 /// A word that some provider understands.
-pub(crate) fn word(max: u32) -> impl Fn(&mut Schema) {
+pub(crate) fn word(max: usize) -> impl Fn(&mut Schema) {
     pattern(max, r"[A-Za-z0-9_().-]+", "must be of letters, digits, _ . - and parentheses")
 }
 

@@ -18,4 +18,4 @@ mod structural;
 pub(crate) use format::*;
 pub(crate) use list::{atomic, labels, map, non_empty, preserve, set};
 pub(crate) use rules::{positive, rule};
-pub(crate) use structural::structural;
+pub(crate) use structural::{observed, structural};

@@ -10,6 +10,26 @@ pub(crate) fn structural(schema: &mut Schema) {
     visit(schema.ensure_object());
 }
 
+/// Makes the schema of a status structural. A fresh object has the generation -1, and nothing else: a
+/// count that nobody has made yet is absent, not 0.
+pub(crate) fn observed(schema: &mut Schema) {
+    structural(schema);
+    let object = schema.ensure_object();
+    without_defaults(object);
+    object.insert("default".into(), json!({"observedGeneration": -1}));
+}
+
+fn without_defaults(object: &mut Map<String, Value>) {
+    object.remove("default");
+    let properties = object.get_mut("properties").and_then(Value::as_object_mut);
+    for child in properties.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
+        without_defaults(child);
+    }
+    if let Some(Value::Object(items)) = object.get_mut("items") {
+        without_defaults(items);
+    }
+}
+
 fn visit(object: &mut Map<String, Value>) {
     flatten_option(object);
     for key in ["properties", "patternProperties"] {

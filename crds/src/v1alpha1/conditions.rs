@@ -205,9 +205,65 @@ pub fn is_true(conditions: &[Condition], condition: ConditionType) -> bool {
     find(conditions, condition).is_some_and(|present| present.status == "True")
 }
 
+/// Cuts a message to what the schema admits.
 fn truncated(mut message: String) -> String {
     if message.len() > MESSAGE_MAX {
         message.truncate(message.floor_char_boundary(MESSAGE_MAX));
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Time {
+        Time(k8s_openapi::jiff::Timestamp::from_second(second).unwrap())
+    }
+
+    #[test]
+    fn the_transition_time_moves_only_when_the_status_flips() {
+        let mut conditions = Vec::new();
+        let ready = ConditionType::Ready;
+        assert!(set(&mut conditions, ready, false, "Waiting", "for a Secret", 1, &at(1)));
+        assert!(set(&mut conditions, ready, false, "Waiting", "for a window", 2, &at(2)));
+        assert_eq!(find(&conditions, ready).unwrap().last_transition_time, at(1));
+        assert!(set(&mut conditions, ready, true, reasons::SUCCEEDED, "", 2, &at(3)));
+        let condition = find(&conditions, ready).unwrap();
+        assert_eq!(condition.last_transition_time, at(3));
+        assert_eq!(condition.observed_generation, Some(2));
+        assert!(is_true(&conditions, ready));
+        assert_eq!(conditions.len(), 1);
+    }
+
+    #[test]
+    fn the_same_again_is_no_change() {
+        let mut conditions = Vec::new();
+        set(&mut conditions, ConditionType::Drifted, false, reasons::NO_DRIFT, "", 1, &at(1));
+        let before = conditions.clone();
+        let set_again =
+            set(&mut conditions, ConditionType::Drifted, false, reasons::NO_DRIFT, "", 1, &at(9));
+        assert!(!set_again);
+        assert_eq!(conditions, before);
+    }
+
+    #[test]
+    fn what_is_removed_is_gone_and_the_others_stay() {
+        let mut conditions = Vec::new();
+        for condition in [ConditionType::Ready, ConditionType::Stalled] {
+            set(&mut conditions, condition, true, "Because", "", 1, &at(1));
+        }
+        assert!(remove(&mut conditions, ConditionType::Stalled));
+        assert!(!remove(&mut conditions, ConditionType::Stalled));
+        assert!(find(&conditions, ConditionType::Stalled).is_none());
+        assert!(is_true(&conditions, ConditionType::Ready));
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let mut conditions = Vec::new();
+        set(&mut conditions, ConditionType::Ready, false, "Long", "é".repeat(20_000), 1, &at(1));
+        let message = &conditions[0].message;
+        assert!(message.len() <= MESSAGE_MAX && message.len() > MESSAGE_MAX - 2);
+    }
 }

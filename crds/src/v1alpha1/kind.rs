@@ -89,3 +89,32 @@ macro_rules! kinds {
 }
 
 kinds!(Domain, Cluster, Machine, Service, ObjectReplica);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_those_of_the_schema() {
+        let read = |kind: &str, spec: serde_json::Value| {
+            serde_json::json!({
+                "apiVersion": "cim.dev/v1alpha1", "kind": kind,
+                "metadata": {"name": "x"}, "spec": spec,
+            })
+        };
+        let cluster: Cluster =
+            serde_json::from_value(read("Cluster", serde_json::json!({"domain": "d"}))).unwrap();
+        assert_eq!(cluster.mode(), Mode::Correct);
+        assert_eq!(cluster.interval(), Duration::from_mins(5));
+        assert!(!cluster.suspend());
+        assert_eq!(cluster.deletion_policy(), DeletionPolicy::Delete);
+
+        let mut domain: Domain =
+            serde_json::from_value(read("Domain", serde_json::json!({"suffix": "d.example"})))
+                .unwrap();
+        assert_eq!(domain.deletion_policy(), DeletionPolicy::Orphan);
+        assert!(domain.status_common().is_none());
+        assert_eq!(domain.status_common_mut().observed_generation, -1);
+        assert_eq!(Domain::KIND, Domain::kind(&()));
+    }
+}

@@ -10,7 +10,8 @@ use super::common::{CommonSpec, DeletionPolicy, Replicas};
 use super::duration::Duration;
 use super::status::CommonStatus;
 use crate::schema::{
-    atomic, dns_name, labels, map, non_empty, pattern, positive, rule, set, structural, text,
+    atomic, dns_name, labels, map, non_empty, observed, pattern, positive, rule, set, structural,
+    text,
 };
 
 /// What copies there should be.
@@ -176,7 +177,7 @@ impl Default for Verify {
 /// What copies were observed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = structural, extend("default" = {"observedGeneration": -1}))]
+#[schemars(transform = observed)]
 pub struct ObjectReplicaStatus {
     /// What all kinds share.
     #[serde(flatten)]

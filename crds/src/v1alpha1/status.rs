@@ -9,6 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema::{atomic, text};
 
+/// How many changes of a plan, and how many differences, a status lists.
+pub const MAX_LISTED: usize = 50;
+/// How long, in characters, each of them may be.
+pub const MAX_LINE: usize = 1024;
+
 /// The fields that every status has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -60,7 +65,7 @@ impl Default for CommonStatus {
 pub struct PlanStatus {
     /// One line for each change, in the order in which they would happen; the first 50.
     #[serde(default)]
-    #[schemars(transform = text(1024), transform = atomic(50))]
+    #[schemars(transform = text(MAX_LINE), transform = atomic(MAX_LISTED))]
     pub changes: Vec<String>,
 
     /// Names this very plan; the annotation `cim.dev/confirm` with this value releases it when it is
@@ -88,7 +93,7 @@ pub struct Drift {
 
     /// The first 50 differences, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = atomic(50))]
+    #[schemars(transform = atomic(MAX_LISTED))]
     pub items: Vec<DriftItem>,
 
     /// Whether there are more differences than are shown.
@@ -109,12 +114,12 @@ pub struct DriftItem {
 
     /// The wanted value, where one is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = text(1024))]
+    #[schemars(transform = text(MAX_LINE))]
     pub expected: Option<String>,
 
     /// The observed value, where one was observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = text(1024))]
+    #[schemars(transform = text(MAX_LINE))]
     pub found: Option<String>,
 }
 

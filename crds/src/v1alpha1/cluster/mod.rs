@@ -16,7 +16,7 @@ use self::{
 use super::common::{CommonSpec, DeletionPolicy, SecretRef, Source};
 use super::status::CommonStatus;
 use crate::schema::{
-    atomic, cidr, dns_label, dns_name, http_url, map, rule, set, structural, text,
+    atomic, cidr, dns_label, dns_name, http_url, map, observed, rule, set, structural, text,
 };
 
 /// What a Cluster should be.
@@ -166,7 +166,7 @@ pub struct Network {
 /// What was observed of a Cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = structural, extend("default" = {"observedGeneration": -1}))]
+#[schemars(transform = observed)]
 pub struct ClusterStatus {
     /// What all kinds share.
     #[serde(flatten)]

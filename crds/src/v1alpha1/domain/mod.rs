@@ -13,7 +13,7 @@ use self::{
 };
 use super::common::{CommonSpec, DeletionPolicy, Replicas};
 use super::status::CommonStatus;
-use crate::schema::{atomic, dns_label, map, rule, set, structural, suffix, text};
+use crate::schema::{atomic, dns_label, map, observed, rule, set, structural, suffix, text};
 
 /// What a Domain should be.
 #[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -132,7 +132,7 @@ pub struct DomainObjects {
 /// What was observed of a Domain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = structural, extend("default" = {"observedGeneration": -1}))]
+#[schemars(transform = observed)]
 pub struct DomainStatus {
     /// What all kinds share.
     #[serde(flatten)]

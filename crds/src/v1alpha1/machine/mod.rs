@@ -16,7 +16,7 @@ use self::{
 use super::common::{CommonSpec, DeletionPolicy, SecretRef};
 use super::status::CommonStatus;
 use crate::schema::{
-    cidr, dns_label, dns_name, interface_name, ip, map, non_empty, pattern, rule, set,
+    cidr, dns_label, dns_name, interface_name, ip, map, non_empty, observed, pattern, rule, set,
     ssh_host_key, structural, text,
 };
 
@@ -151,6 +151,9 @@ pub enum Delivery {
     Push,
     /// An agent on the machine fetches it over NATS: sealed machines, without shell or ssh.
     Pull,
+    /// Nothing is delivered: the machine has its names, and is observed where ssh is given. For what
+    /// runs no NixOS or is managed by somebody else.
+    None,
 }
 
 /// How a machine is reached over SSH.
@@ -245,7 +248,7 @@ pub struct VirtualHost {
 /// What was observed of a Machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = structural, extend("default" = {"observedGeneration": -1}))]
+#[schemars(transform = observed)]
 pub struct MachineStatus {
     /// What all kinds share.
     #[serde(flatten)]

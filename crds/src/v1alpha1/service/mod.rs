@@ -12,8 +12,8 @@ use super::common::{CommonSpec, DeletionPolicy, PinnedSource};
 use super::machine::activation::Check;
 use super::status::CommonStatus;
 use crate::schema::{
-    atomic, dns_label, dns_name, map, non_empty, port_name, preserve, rule, selector, set,
-    structural, text,
+    atomic, dns_label, dns_name, map, non_empty, observed, port_name, preserve, rule, selector,
+    set, structural, text,
 };
 
 /// What a Service should be.
@@ -255,7 +255,7 @@ pub enum Dependency {
 /// What was observed of a Service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = structural, extend("default" = {"observedGeneration": -1}))]
+#[schemars(transform = observed)]
 pub struct ServiceStatus {
     /// What all kinds share.
     #[serde(flatten)]
