@@ -39,6 +39,9 @@ impl Desired {
         if !key.kind.is_writable() || matches!(value, Rdata::Opaque { .. }) {
             return Err(Error::Protected { key, why: "this type is only looked at" });
         }
+        if is_mark(&key, [&value]) {
+            return Err(Error::Protected { key, why: "it would mark records as another tool's" });
+        }
         self.check_cname(&key, &value)?;
         self.check_size(&key, &value)?;
         match self.records.entry(key) {
@@ -132,6 +135,24 @@ pub(crate) fn protected(zone: &Zone, key: &RecordKey) -> Option<&'static str> {
     key.kind.is_dnssec().then_some("the signer of the zone keeps the records of DNSSEC")
 }
 
+/// The first label of octoDNS's ownership marks, `_owner.a.www.example.com`.
+pub(crate) const OWNER_LABEL: &str = "_owner.";
+
+/// Whether some of these values are the ownership mark of another tool: external-dns and those that
+/// follow it write `heritage=…`, octoDNS a name that begins with `_owner`.
+pub(crate) fn is_mark<'a>(key: &RecordKey, values: impl IntoIterator<Item = &'a Rdata>) -> bool {
+    let heritage = |value: &Rdata| match value {
+        // external-dns writes the quotes into the value with some servers.
+        Rdata::Txt(text) => {
+            let joined = text.joined();
+            joined.strip_prefix(b"\"").unwrap_or(&joined).starts_with(b"heritage=")
+        }
+        _ => false,
+    };
+    key.kind == RecordType::TXT
+        && (key.name.as_str().starts_with(OWNER_LABEL) || values.into_iter().any(heritage))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,5 +214,20 @@ mod tests {
         add(0).unwrap();
         let long = Rdata::txt(&"x".repeat(Desired::MAX_BYTES));
         assert!(zone.add("b.example.com".parse().unwrap(), 1, long).is_err());
+    }
+
+    #[test]
+    fn a_mark_is_known_by_its_text_or_its_name_and_never_wanted() {
+        let mut zone = desired();
+        for (name, text, mark) in [
+            ("a-www.example.com", "heritage=external-dns,external-dns/owner=default", true),
+            ("www.example.com", "\"heritage=external-dns\"", true),
+            ("_owner.a.www.example.com", "anything", true),
+            ("www.example.com", "v=spf1 -all", false),
+        ] {
+            let key = RecordKey::new(name.parse().unwrap(), RecordType::TXT);
+            assert_eq!(is_mark(&key, [&Rdata::txt(text)]), mark, "{name} {text}");
+            assert_eq!(zone.add(key.name, 300, Rdata::txt(text)).is_err(), mark, "{name} {text}");
+        }
     }
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use cim_plan::{DriftClass, Finding};
 
-use super::{
-    Conflict, ConflictReason, Counts,
-    marks::{Marks, is_mark},
-    protected,
+use super::{Conflict, ConflictReason, Counts, marks::Marks};
+use crate::{
+    Edit, Name, Policy, Rdata, RecordKey, RecordType, RrSet, Rules, Zone,
+    ledger::Mark,
+    zone::{is_mark, protected},
 };
-use crate::{Edit, Name, Policy, Rdata, RecordKey, RecordType, RrSet, Rules, Zone, ledger::Mark};
 
 /// All that is known of one name.
 pub(super) struct Case<'a> {
@@ -146,7 +146,7 @@ impl Judge<'_> {
 
     /// Why a found set may not be overwritten.
     fn in_the_way(&self, key: &RecordKey, have: &RrSet) -> Option<ConflictReason> {
-        if is_mark(key, have) {
+        if is_mark(key, &have.values) {
             return Some(ConflictReason::Marked { by: key.clone() });
         }
         if self.owned(key.kind, have) {
@@ -160,7 +160,8 @@ impl Judge<'_> {
 
     fn leftover(&self, kind: RecordType, have: &RrSet, verdict: &mut Verdict) {
         let key = self.key(kind);
-        if protected(self.zone, &key).is_some() || self.ignored(kind) || is_mark(&key, have) {
+        if protected(self.zone, &key).is_some() || self.ignored(kind) || is_mark(&key, &have.values)
+        {
             return;
         }
         verdict.findings.push(Finding::unexpected(key.to_string(), have.to_string()));
@@ -204,7 +205,7 @@ impl Judge<'_> {
     fn displaceable(&self, kind: RecordType, have: &RrSet) -> bool {
         self.rules.policy != Policy::CreateOnly
             && !self.ignored(kind)
-            && !is_mark(&self.key(kind), have)
+            && !is_mark(&self.key(kind), &have.values)
             && is_typed(have)
             && (self.owned(kind, have) || (self.adopted() && kind.is_location()))
     }
@@ -252,7 +253,8 @@ impl Judge<'_> {
     fn count(&self, kind: RecordType, have: Option<&RrSet>, ours: bool, verdict: &mut Verdict) {
         let key = self.key(kind);
         let Some(have) = have else { return };
-        if protected(self.zone, &key).is_some() || self.ignored(kind) || is_mark(&key, have) {
+        if protected(self.zone, &key).is_some() || self.ignored(kind) || is_mark(&key, &have.values)
+        {
             return;
         }
         if ours {

@@ -12,7 +12,9 @@ use hickory_proto::rr::{self, DNSClass, Record};
 use proptest::{prelude::*, sample::Index};
 
 use super::*;
-use crate::{Ignore, Name, Policy, Rdata, Release, RrSet, Zone, ledger::Mark, update};
+use crate::{
+    Ignore, Name, Policy, Rdata, Release, RrSet, Zone, ledger::Mark, update, zone::is_mark,
+};
 
 type Records = BTreeMap<RecordKey, RrSet>;
 
@@ -156,7 +158,7 @@ fn any_desired(most: usize) -> impl Strategy<Value = Desired> {
         let mut desired = Desired::new(zone());
         for (key, set) in records {
             for value in set.values {
-                // What cannot be wanted (a CNAME at the apex) is refused and not part of the wish.
+                // What cannot be wanted (a CNAME at the apex, a mark) is refused and not part of the wish.
                 desired.add(key.name.clone(), set.ttl, value).ok();
             }
         }
@@ -207,7 +209,7 @@ fn untouchable(world: &World, rules: &Rules) -> Records {
     let foreign = world.records.iter().filter(|(key, set)| {
         let owned = ledger.entries().get(key).is_some_and(|mark| mark.owns(&set.fingerprint()));
         let ignored = rules.ignore.iter().any(|pattern| pattern.matches(key));
-        marks::is_mark(key, set) || ignored || (!owned && !rules.adopt.contains(&key.name))
+        is_mark(key, &set.values) || ignored || (!owned && !rules.adopt.contains(&key.name))
     });
     foreign.map(|(key, set)| (key.clone(), set.clone())).collect()
 }
@@ -265,7 +267,7 @@ proptest! {
             wishes.iter().any(|wish| wish.records().get(key) == Some(set))
         };
         let mut foreign = untouchable(&world, &rules);
-        foreign.retain(|key, set| marks::is_mark(key, set) || !wished(key, set));
+        foreign.retain(|key, set| is_mark(key, &set.values) || !wished(key, set));
         for wish in &wishes {
             let changes = world.plan(wish, &rules).plan.changes;
             for change in changes {

@@ -23,9 +23,7 @@ use self::{
     case::{Case, Verdict},
     marks::Marks,
 };
-use crate::{
-    Change, Desired, Error, Ledger, Observed, RecordKey, RecordType, Rules, zone::protected,
-};
+use crate::{Change, Desired, Error, Ledger, Observed, RecordKey, RecordType, Rules};
 
 /// What was planned for a zone.
 #[derive(Clone, Debug, PartialEq)]
