@@ -1,57 +1,52 @@
-//! The lab, started for a person.
+//! The lab, started for a person, who gets a kubeconfig for it.
 
-use std::{process::ExitCode, time::Instant};
+use std::process::ExitCode;
 
 use cim_e2e::lab::{
-    self, Inside, Lab,
+    self, Inside, Lab, LabError,
     args::LabArgs,
     servers::nats::new_operator,
     tools::{Cache, Progress, Tools},
 };
 use clap::Parser;
+use tokio::runtime::Runtime;
 
-#[derive(Parser)]
+/// The door to the API server.
+const KUBERNETES: &str = "kubernetes";
+
+#[derive(Debug, Parser)]
 struct Args {
     #[command(flatten)]
     lab: LabArgs,
-    #[arg(long)]
-    once: bool,
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    run().unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
 }
 
 fn run() -> lab::Result<ExitCode> {
-    let (inside, args) = Inside::arrive(std::env::args_os())?;
-    let parsed = Args::parse_from(&args);
+    let (inside, words) = Inside::arrive(std::env::args_os())?;
+    let args = Args::parse_from(&words);
     let Some(inside) = inside else {
-        let tools = Tools::obtain(&Cache::at(parsed.lab.cache_dir()), &Progress::new())?;
-        return lab::isolate(tools, &["kubernetes"], args.into_iter().skip(1));
+        let tools = Tools::obtain(&Cache::at(args.lab.cache_dir()), &Progress::new())?;
+        return lab::isolate(tools, &[KUBERNETES], words.into_iter().skip(1));
     };
-    let rt = tokio::runtime::Runtime::new().unwrap();
-    rt.block_on(async {
-        let t = Instant::now();
+    let runtime = Runtime::new()
+        .map_err(|source| LabError::System { action: "start the runtime".into(), source })?;
+    runtime.block_on(async {
         let mut stop = inside.stop_requested();
-        let lab = Lab::builder().kubernetes().dns().git().hosts(2).nats(new_operator("home")?, 3).start(inside).await?;
-        println!("up after {:?}", t.elapsed());
-        let kc = lab.publish_kubernetes("kubernetes")?;
-        println!("kubectl --kubeconfig {}", kc.display());
-        println!("{}", lab.kubernetes()?.kubectl().run(&["get", "ns"]).await?);
-        lab.dns()?.nsupdate("example.com", &["add x.example.com 300 A 10.0.0.77"]).await?;
-        println!("{:?}", lab.dns()?.dig(&["+short", "x.example.com", "A"]).await?);
-        println!("{:#?}", lab.dns()?.transfer("example.com").await?);
-        let repo = lab.git()?.create("infra", &Lab::fixture("infra"), &[("/usr/bin/busybox", "bin/busybox")]).await?;
-        println!("{}", lab.tool("git", &["ls-remote", &repo.url()])?);
-        println!("{}", lab.host(1)?.exec("id deploy; sudo -lU deploy; nix --version; nix store info; cat /proc/sys/kernel/random/boot_id; systemctl --failed").await?);
-        lab.check()?;
-        if !parsed.once { let _ = stop.wait_for(|s| *s).await; }
+        let operator = new_operator("home")?;
+        let builder = Lab::builder().kubernetes().dns().git().hosts(2).nats(operator, 3);
+        let lab = builder.start(inside).await?;
+        let kubeconfig = lab.publish_kubernetes(KUBERNETES)?;
+        println!("The lab is up. In another terminal:");
+        println!("  export KUBECONFIG={}", kubeconfig.display());
+        println!("  {} get namespaces", lab.inside().tools().program("kubectl").display());
+        println!("Ctrl-C ends it.");
+        let _ = stop.wait_for(|stop| *stop).await;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -12,7 +12,7 @@ use super::{
     servers::{
         controller::{Controller, ControllerConfig},
         dns::Dns,
-        git::Git,
+        git::{Git, Repository},
         host::Host,
         kubernetes::Kubernetes,
         nats::Nats,
@@ -64,6 +64,11 @@ impl Builder {
 
     /// Starts everything at once and waits until everything is ready.
     pub async fn start(self, inside: Inside) -> Result<Lab> {
+        // The start of everything at once is a large future; the callers' need not be.
+        Box::pin(self.assemble(inside)).await
+    }
+
+    async fn assemble(self, inside: Inside) -> Result<Lab> {
         network::set_up()?;
         let toolbox = Toolbox::new(&inside)?;
         let deploy_key = SshKey::generate(&toolbox, &inside.volatile().join("keys"), "deploy")?;
@@ -164,6 +169,11 @@ impl Lab {
         &self.deploy_key
     }
 
+    /// The file with the private half of it, mode 0600.
+    pub fn deploy_key_file(&self) -> PathBuf {
+        self.inside.volatile().join("keys/deploy")
+    }
+
     /// The key whose signatures the hosts trust.
     pub fn nix_key(&self) -> &NixKey {
         &self.nix_key
@@ -199,7 +209,14 @@ impl Lab {
         self.inside.logs()
     }
 
-    /// The directory of files that vanish with the lab.
+    /// A repository with the flake of the demo, `host1` and `host2`, at its first release.
+    pub async fn infra(&self, name: &str) -> Result<Repository> {
+        // The flake needs one program to build with; there is no nixpkgs here to take it from.
+        let busybox = ("/usr/bin/busybox", "bin/busybox");
+        self.git()?.create(name, &Self::fixture("infra"), &[busybox]).await
+    }
+
+    /// A directory of files that vanish with the lab.
     pub fn scratch(&self, name: &str) -> Result<PathBuf> {
         let dir = self.inside.volatile().join("scratch").join(name);
         std::fs::create_dir_all(&dir).during("create", &dir)?;

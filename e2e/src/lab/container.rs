@@ -1,15 +1,17 @@
 //! systemd-nspawn containers on the lab's bridge.
 
 use std::{
+    ffi::OsString,
     fs, iter,
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Output,
+    sync::Arc,
     time::Duration,
 };
 
 use rustix::process::Pid;
-use tokio::{process::Command, time::timeout};
+use tokio::{process::Command, task::JoinHandle, time::timeout};
 
 use super::{
     Inside, command,
@@ -17,7 +19,10 @@ use super::{
     network,
     process::Process,
     root::Root,
+    wait::wait_until,
 };
+
+const UNPLUG: Duration = Duration::from_secs(10);
 
 /// What a container's first process is.
 pub(crate) enum Payload<'a> {
@@ -32,7 +37,16 @@ pub(crate) enum Payload<'a> {
 pub(crate) struct Container {
     name: String,
     address: Ipv4Addr,
-    nspawn: Process,
+    nspawn: Arc<Process>,
+    /// Boots it again when it wants to.
+    keeper: JoinHandle<Result<()>>,
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // It holds the process too, which ends only when nobody holds it.
+        self.keeper.abort();
+    }
 }
 
 impl Container {
@@ -49,29 +63,15 @@ impl Container {
         root.write("/etc/resolv.conf", format!("nameserver {}\n", network::DNS), 0o644)?;
         let group = inside.cgroup().join(name);
         fs::create_dir_all(&group).during("create", &group)?;
-        // Two things have to happen between fork and exec: the container's processes belong in a
-        // control group of their own, and nspawn's scratch directories in a /tmp that vanishes.
-        let prepare = "echo $$ > \"$0/cgroup.procs\" && mount -t tmpfs tmpfs /tmp && exec \"$@\"";
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "sh", "-c", prepare]);
-        command.arg(&group).args(["systemd-nspawn", "--quiet", "--register=no", "--keep-unit"]);
-        command.args([
-            "--console=pipe",
-            "--resolv-conf=off",
-            "--timezone=off",
-            "--link-journal=no",
-        ]);
-        command
-            .arg(format!("--machine={name}"))
-            .arg(format!("--network-bridge={}", network::BRIDGE));
-        command.arg("--directory").arg(root.path("/"));
-        match payload {
-            Payload::Boot => command.arg("--boot"),
-            // As process 2 with a minimal init above it, which reaps what the payload leaves.
-            Payload::Script(script) => command.args(["--as-pid2", "/bin/sh", "-c", script]),
-        };
-        let nspawn = Process::spawn(name, command, &inside.logs())?;
-        Ok(Self { name: name.to_owned(), address, nspawn })
+        let args = arguments(name, &group, root, payload);
+        let nspawn = Arc::new(Process::spawn(name, &inside.logs(), move || {
+            let mut command = Command::new("unshare");
+            command.args(&args);
+            command
+        })?);
+        let kept = Arc::clone(&nspawn);
+        let keeper = tokio::spawn(async move { kept.keep_rebooting().await });
+        Ok(Self { name: name.to_owned(), address, nspawn, keeper })
     }
 
     pub(crate) fn address(&self) -> Ipv4Addr {
@@ -81,6 +81,28 @@ impl Container {
     /// The supervisor of the container; when it ends, so does the container.
     pub(crate) fn process(&self) -> &Process {
         &self.nspawn
+    }
+
+    /// Asks it to shut down, and takes its power away after `grace`.
+    pub(crate) async fn stop(&self, grace: Duration) -> Result<()> {
+        self.nspawn.stop(grace).await?;
+        self.unplugged().await
+    }
+
+    /// Takes its power away.
+    pub(crate) async fn kill(&self) -> Result<()> {
+        self.nspawn.kill().await?;
+        self.unplugged().await
+    }
+
+    /// Waits until its interface is gone from the bridge: the kernel takes a moment to dismantle a
+    /// network namespace, and the next start would find the name taken.
+    async fn unplugged(&self) -> Result<()> {
+        let interface = Path::new("/sys/class/net").join(format!("vb-{}", self.name));
+        wait_until(&format!("the interface of {} to go", self.name), UNPLUG, async || {
+            if interface.exists() { Err("it is still there") } else { Ok(()) }
+        })
+        .await
     }
 
     /// Runs `program` as root within the container, until `deadline`.
@@ -147,6 +169,41 @@ impl Container {
         }
         found.into_iter().filter_map(Pid::from_raw).collect()
     }
+}
+
+/// The arguments of `unshare` that run nspawn in a mount namespace of its own.
+fn arguments(name: &str, group: &Path, root: &Root, payload: &Payload<'_>) -> Vec<OsString> {
+    // Two things have to happen between fork and exec: the container's processes belong in a control
+    // group of their own, and nspawn's scratch directories in a /tmp that vanishes.
+    let prepare = "echo $$ > \"$0/cgroup.procs\" && mount -t tmpfs tmpfs /tmp && exec \"$@\"";
+    let mut args: Vec<OsString> =
+        ["--mount", "--propagation", "private", "sh", "-c", prepare].map(Into::into).into();
+    args.push(group.into());
+    args.extend(
+        [
+            "systemd-nspawn",
+            "--quiet",
+            "--register=no",
+            "--keep-unit",
+            "--console=pipe",
+            "--resolv-conf=off",
+            "--timezone=off",
+            "--link-journal=no",
+            "--directory",
+        ]
+        .map(OsString::from),
+    );
+    args.push(root.path("/").into());
+    args.push(format!("--machine={name}").into());
+    args.push(format!("--network-bridge={}", network::BRIDGE).into());
+    match payload {
+        Payload::Boot => args.push("--boot".into()),
+        // As process 2 with a minimal init above it, which reaps what the payload leaves.
+        Payload::Script(script) => {
+            args.extend(["--as-pid2", "/bin/sh", "-c", script].map(OsString::from));
+        }
+    }
+    args
 }
 
 fn children(pid: i32) -> Vec<i32> {

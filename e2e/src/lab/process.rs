@@ -22,28 +22,53 @@ use super::{
 const TAIL_LINES: usize = 30;
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// What nspawn ends with when its container wants to boot again, and leaves that to its caller.
+const REBOOT: i32 = 133;
+
 /// A supervised server process.
-#[derive(Debug)]
 pub struct Process {
     name: String,
     log: PathBuf,
+    command: Box<dyn Fn() -> Command + Send + Sync>,
     /// Behind a lock, so that a lab can be shared by everybody who kills servers in it.
     child: Mutex<Child>,
 }
 
+impl std::fmt::Debug for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Process").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 impl Process {
-    /// Starts `command` with its output appended to `<logs>/<name>.log`.
-    pub fn spawn(name: &str, command: Command, logs: &Path) -> Result<Self> {
+    /// Starts what `command` makes, now and at every restart, with its output appended to
+    /// `<logs>/<name>.log`.
+    pub fn spawn(
+        name: &str,
+        logs: &Path,
+        command: impl Fn() -> Command + Send + Sync + 'static,
+    ) -> Result<Self> {
         let log = logs.join(format!("{name}.log"));
-        let child = Mutex::new(start(name, command, &log)?);
-        Ok(Self { name: name.to_owned(), log, child })
+        let child = Mutex::new(start(name, command(), &log)?);
+        Ok(Self { name: name.to_owned(), log, command: Box::new(command), child })
     }
 
-    /// Starts `command` in place of the process, which is killed if it still runs.
-    pub async fn respawn(&self, command: Command) -> Result<()> {
+    /// Starts it again; it is killed first if it still runs.
+    pub async fn restart(&self) -> Result<()> {
         self.kill().await?;
-        *self.child.lock().await = start(&self.name, command, &self.log)?;
+        *self.child.lock().await = start(&self.name, (self.command)(), &self.log)?;
         Ok(())
+    }
+
+    /// Restarts it whenever it ends with the wish to boot again, for ever.
+    pub async fn keep_rebooting(&self) -> Result<()> {
+        loop {
+            let status = self.next(Child::try_wait).await?;
+            if status.code() == Some(REBOOT) {
+                self.restart().await?;
+            }
+            sleep(PAUSE).await;
+        }
     }
 
     /// Waits until `probe` succeeds; fails at once when the process ends.
@@ -63,7 +88,7 @@ impl Process {
     pub fn check(&self) -> Result<()> {
         // Somebody who holds the lock waits for its end, and will tell.
         let Ok(mut child) = self.child.try_lock() else { return Ok(()) };
-        match child.try_wait().attempting(format!("look after {}", self.name))? {
+        match ended(&mut child).attempting(format!("look after {}", self.name))? {
             Some(status) => Err(self.died(status)),
             None => Ok(()),
         }
@@ -71,7 +96,8 @@ impl Process {
 
     /// The process id; nothing once it has ended.
     pub async fn pid(&self) -> Option<Pid> {
-        pid(&*self.child.lock().await)
+        let id = self.child.lock().await.id()?;
+        Pid::from_raw(i32::try_from(id).ok()?)
     }
 
     /// Sends SIGTERM and waits; SIGKILL after `grace`.
@@ -91,24 +117,32 @@ impl Process {
         if let Some(pid) = self.pid().await {
             let _ = kill_process(pid, Signal::KILL);
         }
-        self.wait().await
+        self.next(Child::try_wait).await
     }
 
     /// Waits for its end.
     pub async fn wait(&self) -> Result<ExitStatus> {
-        // The lock is let go between looks: waiting must not keep anybody from killing.
-        loop {
-            let status = self.child.lock().await.try_wait();
-            if let Some(status) = status.attempting(format!("wait for {}", self.name))? {
-                return Ok(status);
-            }
-            sleep(PAUSE).await;
-        }
+        self.next(ended).await
     }
 
     /// The file with its output.
     pub fn log(&self) -> &Path {
         &self.log
+    }
+
+    /// Waits until `look` sees the end.
+    async fn next(
+        &self,
+        look: impl Fn(&mut Child) -> std::io::Result<Option<ExitStatus>>,
+    ) -> Result<ExitStatus> {
+        // The lock is let go between looks: waiting must not keep anybody from killing.
+        loop {
+            let status = look(&mut *self.child.lock().await);
+            if let Some(status) = status.attempting(format!("wait for {}", self.name))? {
+                return Ok(status);
+            }
+            sleep(PAUSE).await;
+        }
     }
 
     fn died(&self, status: ExitStatus) -> LabError {
@@ -124,13 +158,14 @@ impl Process {
     }
 }
 
+/// How it ended, unless it runs or is about to boot again.
+fn ended(child: &mut Child) -> std::io::Result<Option<ExitStatus>> {
+    Ok(child.try_wait()?.filter(|status| status.code() != Some(REBOOT)))
+}
+
 fn start(name: &str, mut command: Command, log: &Path) -> Result<Child> {
     let file = File::options().create(true).append(true).open(log).during("open", log)?;
     let errors = file.try_clone().during("open", log)?;
     command.stdin(Stdio::null()).stdout(file).stderr(errors).kill_on_drop(true);
     command.spawn().attempting(format!("start {name}"))
-}
-
-fn pid(child: &Child) -> Option<Pid> {
-    Pid::from_raw(i32::try_from(child.id()?).ok()?)
 }

@@ -126,7 +126,7 @@ impl Controller {
             // It may end by itself in between.
             let _ = kill_process(pid, Signal::KILL);
         }
-        container.process().kill().await.map(drop)
+        container.kill().await
     }
 
     /// Asks the controller to end with SIGTERM, as Kubernetes does; its exit code.

@@ -44,18 +44,14 @@ impl Dns {
         }
         let path = dir.join("knot.conf");
         fs::write(&path, config(&dir.to_string_lossy(), &secret)).during("write", &path)?;
-        let mut knotd = toolbox.command("knotd");
-        knotd.arg("--config").arg(&path);
-        let process = Process::spawn("knot", Command::from(knotd), &inside.logs())?;
+        let knotd = toolbox.clone();
+        let process = Process::spawn("knot", &inside.logs(), move || {
+            let mut knotd = knotd.command("knotd");
+            knotd.arg("--config").arg(&path);
+            Command::from(knotd)
+        })?;
         let this = Self { process, toolbox: toolbox.clone(), dir, secret };
-        for zone in ZONES {
-            let loaded = async || match this.dig(&["+short", zone, "SOA"]).await {
-                Ok(lines) if lines.is_empty() => Err(format!("no SOA of {zone}")),
-                Ok(_) => Ok(()),
-                Err(error) => Err(error.to_string()),
-            };
-            this.process.ready(READY, loaded).await?;
-        }
+        this.ready().await?;
         Ok(this)
     }
 
@@ -111,6 +107,24 @@ impl Dns {
             toolbox.run("knotc", &["--socket", &socket].into_iter().chain(args).collect::<Vec<_>>())
         })
         .await
+    }
+
+    /// Kills the server and starts it again on its old data.
+    pub async fn restart(&self) -> Result<()> {
+        self.process.restart().await?;
+        self.ready().await
+    }
+
+    async fn ready(&self) -> Result<()> {
+        for zone in ZONES {
+            let loaded = async || match self.dig(&["+short", zone, "SOA"]).await {
+                Ok(lines) if lines.is_empty() => Err(format!("no SOA of {zone}")),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            };
+            self.process.ready(READY, loaded).await?;
+        }
+        Ok(())
     }
 
     /// An error if the server has ended.

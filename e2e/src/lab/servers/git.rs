@@ -41,12 +41,15 @@ impl Git {
         let dir = inside.volatile().join("git");
         let served = dir.join("served");
         fs::create_dir_all(&served).during("create", &served)?;
-        let mut daemon = toolbox.command("git");
-        daemon
-            .args(["daemon", "--export-all", "--reuseaddr", "--informative-errors"])
-            .arg(format!("--listen={}", network::GIT))
-            .arg(format!("--base-path={}", served.display()));
-        let process = Process::spawn("git", Command::from(daemon), &inside.logs())?;
+        let git = toolbox.clone();
+        let process = Process::spawn("git", &inside.logs(), move || {
+            let mut daemon = git.command("git");
+            daemon
+                .args(["daemon", "--export-all", "--reuseaddr", "--informative-errors"])
+                .arg(format!("--listen={}", network::GIT))
+                .arg(format!("--base-path={}", served.display()));
+            Command::from(daemon)
+        })?;
         process
             .ready(READY, async || tokio::net::TcpStream::connect((network::GIT, PORT)).await)
             .await?;
@@ -102,14 +105,9 @@ impl Git {
 }
 
 impl Repository {
-    /// The URL that the controller and the hosts fetch it by.
+    /// The URL that it is fetched by, also as a flake.
     pub fn url(&self) -> String {
         format!("git://{}/{}", network::GIT, self.name)
-    }
-
-    /// The same as a flake reference, without a revision.
-    pub fn flake(&self) -> String {
-        format!("git+{}", self.url())
     }
 
     /// Writes files, commits everything and publishes it on `main`; the new revision.

@@ -170,9 +170,20 @@ impl Host {
         })
     }
 
-    /// Shuts it down as a power button does.
-    pub async fn stop(&self) -> Result<()> {
-        self.container.process().stop(GRACE).await.map(drop)
+    /// Shuts it down in order.
+    pub async fn power_off(&self) -> Result<()> {
+        self.container.stop(GRACE).await
+    }
+
+    /// Takes its power away.
+    pub async fn pull_the_plug(&self) -> Result<()> {
+        self.container.kill().await
+    }
+
+    /// Boots it on the disk that it had, and waits until it is up.
+    pub async fn power_on(&self) -> Result<()> {
+        self.container.process().restart().await?;
+        self.ready().await
     }
 
     /// An error if the container has ended.

@@ -47,7 +47,6 @@ pub struct Server {
     name: String,
     address: Ipv4Addr,
     dir: PathBuf,
-    program: PathBuf,
     process: Process,
 }
 
@@ -73,8 +72,13 @@ impl Nats {
             let path = config_path(&dir);
             fs::write(&path, config).during("write", &path)?;
             let program = inside.tools().program("nats-server").to_owned();
-            let process = Process::spawn(&name, command(&program, &dir), &inside.logs())?;
-            servers.push(Server { name, address, dir, program, process });
+            let config = config_path(&dir);
+            let process = Process::spawn(&name, &inside.logs(), move || {
+                let mut command = Command::new(&program);
+                command.arg("--config").arg(&config);
+                command
+            })?;
+            servers.push(Server { name, address, dir, process });
         }
         for server in &servers {
             server.ready().await?;
@@ -114,6 +118,11 @@ impl Server {
         format!("nats://{}:{CLIENTS}", self.address)
     }
 
+    /// Where it serves /healthz, /varz, /jsz, /routez.
+    pub fn monitor(&self) -> SocketAddr {
+        SocketAddr::from((self.address, MONITOR))
+    }
+
     /// The directory with `resolver/` (account JWTs) and `jetstream/` (streams).
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -131,25 +140,18 @@ impl Server {
 
     /// Starts it again on its old data, and waits until it is ready.
     pub async fn restart(&self) -> Result<()> {
-        self.process.respawn(command(&self.program, &self.dir)).await?;
+        self.process.restart().await?;
         self.ready().await
     }
 
     async fn ready(&self) -> Result<()> {
-        let monitor = SocketAddr::from((self.address, MONITOR));
-        let healthy = async || match http_get(monitor, "/healthz").await {
+        let healthy = async || match http_get(self.monitor(), "/healthz").await {
             Ok((200, _)) => Ok(()),
             Ok((status, body)) => Err(format!("{status} {body}")),
             Err(error) => Err(error.to_string()),
         };
         self.process.ready(READY, healthy).await
     }
-}
-
-fn command(program: &Path, dir: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.arg("--config").arg(config_path(dir));
-    command
 }
 
 fn config_path(dir: &Path) -> PathBuf {

@@ -45,9 +45,12 @@ impl Kubernetes {
         let tools = inside.tools();
         let logs = inside.logs();
         let spawn = |name: &str, args: Vec<String>| {
-            let mut command = Command::new(tools.program(name));
-            command.args(args);
-            Process::spawn(name, command, &logs)
+            let program = tools.program(name).to_owned();
+            Process::spawn(name, &logs, move || {
+                let mut command = Command::new(&program);
+                command.args(&args);
+                command
+            })
         };
         let etcd = spawn("etcd", config::etcd(&dir))?;
         etcd.ready(READY, async || reach(config::ETCD).await).await?;

@@ -1,0 +1,149 @@
+//! Runs cases in a lab, and speaks like Rust's own test harness.
+
+use std::{error::Error, ffi::OsString, pin::Pin, process::ExitCode, sync::Arc, time::Duration};
+
+use cim_e2e::lab::{
+    self, Inside, Lab,
+    args::LabArgs,
+    servers::nats::new_operator,
+    tools::{Cache, Progress, Tools, refusal},
+};
+use clap::{Parser, builder::FalseyValueParser};
+use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::{runtime::Runtime, time::timeout};
+
+/// What a case returns: any error fails it.
+pub(crate) type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+
+type Run = for<'lab> fn(&'lab Lab) -> Pin<Box<dyn Future<Output = Outcome> + 'lab>>;
+
+/// No case takes longer; a hang is a failure with a name.
+const DEADLINE: Duration = Duration::from_mins(10);
+
+/// A test that gets the shared lab.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) run: Run,
+}
+
+/// A list of cases by the paths of their functions.
+macro_rules! cases {
+    ($($path:path),* $(,)?) => {
+        vec![$($crate::harness::Case {
+            name: stringify!($path),
+            run: |lab| Box::pin($path(lab)),
+        }),*]
+    };
+}
+pub(crate) use cases;
+
+/// The command line: libtest's and the lab's.
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(flatten)]
+    libtest: Arguments,
+
+    #[command(flatten)]
+    lab: LabArgs,
+
+    /// Fail cases that cannot run here, instead of skipping them.
+    #[arg(long, env = "CI", value_parser = FalseyValueParser::new())]
+    ci: bool,
+
+    /// Start a small lab, say "ready" and wait; for the cases about labs themselves.
+    #[arg(long, hide = true)]
+    hold: bool,
+}
+
+/// The program: outside it gets the tools and isolates itself, inside it runs the cases.
+pub(crate) fn main(cases: Vec<Case>) -> ExitCode {
+    run(cases).unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(cases: Vec<Case>) -> lab::Result<ExitCode> {
+    let (inside, words) = Inside::arrive(std::env::args_os())?;
+    let mut args = Args::parse_from(&words);
+    // They share a lab and two cores; whoever wants them at once says so.
+    args.libtest.test_threads.get_or_insert(1);
+    match inside {
+        Some(inside) if args.hold => crate::hold::hold(inside),
+        Some(inside) => Ok(run_inside(inside, &args, cases)),
+        None => run_outside(&args, words, cases),
+    }
+}
+
+fn run_outside(args: &Args, words: Vec<OsString>, cases: Vec<Case>) -> lab::Result<ExitCode> {
+    if let Some(why) = refusal() {
+        return Ok(skip(args, cases, &why));
+    }
+    let wanted = |case: &Case| !args.libtest.is_filtered_out(&Trial::test(case.name, || Ok(())));
+    if args.libtest.list || !args.hold && !cases.iter().any(wanted) {
+        // Nothing will run, so nothing needs a lab.
+        let trials = cases.into_iter().map(|case| Trial::test(case.name, || Ok(()))).collect();
+        return Ok(libtest_mimic::run(&args.libtest, trials).exit_code());
+    }
+    let tools = Tools::obtain(&Cache::at(args.lab.cache_dir()), &Progress::new())?;
+    let doors: &[&str] = if args.hold { &[crate::hold::DOOR] } else { &[] };
+    lab::isolate(tools, doors, words.into_iter().skip(1))
+}
+
+/// Reports every case as ignored, or as failed where a skip must not go unseen.
+fn skip(args: &Args, cases: Vec<Case>, why: &str) -> ExitCode {
+    let skipped = |case: Case| {
+        let why = why.to_owned();
+        let reason = why.clone();
+        Trial::test(case.name, move || Err(Failed::from(reason))).with_ignored_flag(!args.ci)
+    };
+    if !args.ci {
+        eprintln!("skipping {} cases: {why}", cases.len());
+    }
+    libtest_mimic::run(&args.libtest, cases.into_iter().map(skipped).collect()).exit_code()
+}
+
+fn run_inside(inside: Inside, args: &Args, cases: Vec<Case>) -> ExitCode {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => Arc::new(runtime),
+        Err(error) => {
+            eprintln!("error: cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut stop = inside.stop_requested();
+    runtime.spawn(async move {
+        // The end of this process ends the lab; 130 is what a shell says of Ctrl-C.
+        if stop.wait_for(|stop| *stop).await.is_ok() {
+            std::process::exit(130);
+        }
+    });
+    let lab = runtime.block_on(start(inside)).map_err(|error| error.to_string());
+    let lab = Arc::new(lab);
+    let trial = |case: Case| {
+        let (runtime, lab) = (Arc::clone(&runtime), Arc::clone(&lab));
+        Trial::test(case.name, move || match &*lab {
+            Ok(lab) => runtime.block_on(run_case(lab, case.run)),
+            Err(error) => Err(format!("the lab did not start: {error}").into()),
+        })
+    };
+    let trials = cases.into_iter().map(trial).collect();
+    libtest_mimic::run(&args.libtest, trials).exit_code()
+}
+
+async fn start(inside: Inside) -> lab::Result<Lab> {
+    let operator = new_operator("lab")?;
+    Lab::builder().kubernetes().dns().git().hosts(2).nats(operator, 3).start(inside).await
+}
+
+async fn run_case(lab: &Lab, run: Run) -> Result<(), Failed> {
+    let outcome = match timeout(DEADLINE, run(lab)).await {
+        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("not done within {}", lab::error::humantime(DEADLINE))),
+    };
+    // A dead server explains a failure better than whatever missed it.
+    outcome.map_err(|error| match lab.check() {
+        Ok(()) => error.into(),
+        Err(dead) => format!("{error}\n{dead}").into(),
+    })
+}
