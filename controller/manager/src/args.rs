@@ -149,6 +149,15 @@ pub struct OutsideArgs {
     )]
     pub state_dir: PathBuf,
 
+    /// Where nix, git and ssh are looked for, as a PATH.
+    #[arg(
+        long,
+        env = "CIM_TOOL_PATH",
+        value_name = "PATH",
+        default_value = "/run/current-system/sw/bin:/usr/local/bin:/usr/bin:/bin"
+    )]
+    pub tool_path: String,
+
     /// Deadline of one short exchange with a server outside (DNS, NATS, SSH command).
     #[arg(long, env = "CIM_EXTERNAL_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub external_timeout: Duration,

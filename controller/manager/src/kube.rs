@@ -23,7 +23,6 @@ use std::time::Duration;
 use cim_crds::Kind;
 use cim_crds::annotations::FINALIZER;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::object::HasStatus;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -32,8 +31,13 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::timeout;
 
+use crate::outcome::{Class, Failure};
+
 /// Label of every object that the controller makes.
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "cim-controller");
+
+/// Annotation that says for whom an object was made: `Domain/example-com`.
+pub const OWNER: &str = "cim.dev/owner";
 
 const STATUS_MANAGER: &str = "cim-controller/status";
 const FINALIZER_MANAGER: &str = "cim-controller/finalizer";
@@ -81,6 +85,22 @@ impl ApiError {
         matches!(self, Self::Request { source, .. }
             if matches!(&**source, kube::Error::Api(status) if status.code == 404
                 || (status.code == 409 && status.message.contains("uid"))))
+    }
+}
+
+impl Failure for ApiError {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Deadline { .. } | Self::Request { .. } => "KubernetesApi",
+            Self::NotOurs { .. } => "NotOurs",
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::Deadline { .. } | Self::Request { .. } => Class::Retry,
+            Self::NotOurs { .. } => Class::Stalled,
+        }
     }
 }
 
@@ -146,15 +166,19 @@ impl Kube {
         self.call(what, Api::namespaced(self.client.clone(), namespace).get_opt(name)).await
     }
 
-    /// Metadata of an object that the controller makes for `owner`: ours by label, and deleted with
-    /// its owner.
-    pub fn owned<K: Kind>(owner: &K, name: &str, labels: &[(&str, &str)]) -> ObjectMeta {
-        let labels = labels.iter().chain([&MANAGED_BY]);
+    /// Metadata of an object that the controller makes for `owner`. It says whose it is, and goes
+    /// with its owner or stays, as `fate` says.
+    pub fn owned<K: Kind>(owner: &K, name: &str, fate: Fate) -> ObjectMeta {
+        let references = match fate {
+            Fate::Goes => Some(owner.controller_owner_ref(&()).into_iter().collect()),
+            Fate::Stays => None,
+        };
         ObjectMeta {
             name: Some(name.to_owned()),
             namespace: owner.namespace(),
-            labels: Some(labels.map(|(key, value)| ((*key).into(), (*value).into())).collect()),
-            owner_references: Some(owner.controller_owner_ref(&()).into_iter().collect()),
+            labels: Some([(MANAGED_BY.0.into(), MANAGED_BY.1.into())].into()),
+            annotations: Some([(OWNER.into(), owner_of(owner))].into()),
+            owner_references: references,
             ..ObjectMeta::default()
         }
     }
@@ -230,24 +254,31 @@ pub trait Owned:
 impl Owned for Secret {}
 impl Owned for ConfigMap {}
 
-/// Whether `present` belongs to the owner that `wanted` names.
+/// What becomes of an object that the controller made when its owner is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is deleted with its owner: it can be made again.
+    Goes,
+    /// It stays: it is the only copy of a key on which something outside rests.
+    Stays,
+}
+
+fn owner_of<K: Kind>(owner: &K) -> String {
+    format!("{}/{}", K::KIND, owner.name_any())
+}
+
+/// Whether `present` was made for the owner that `wanted` names. The name decides, not the uid: an
+/// owner restored from a backup has another uid and takes its own things up again.
 fn ours<T: Owned>(wanted: &T, present: &T) -> Result<(), ApiError> {
-    let owner = wanted.owner_references().first();
-    let same = |reference: &OwnerReference| owner.is_some_and(|owner| owner.uid == reference.uid);
-    let labelled =
-        present.labels().get(MANAGED_BY.0).is_some_and(|manager| manager == MANAGED_BY.1);
-    // A restored backup has owners of other uids; our label with the same owner by name is ours too.
-    let named = |reference: &OwnerReference| {
-        owner.is_some_and(|owner| owner.kind == reference.kind && owner.name == reference.name)
-    };
-    let references = present.owner_references();
-    if references.iter().any(same) || (labelled && references.iter().any(named)) {
+    let by = present.labels().get(MANAGED_BY.0).map(String::as_str);
+    let owner = wanted.annotations().get(OWNER);
+    if by == Some(MANAGED_BY.1) && owner.is_some() && present.annotations().get(OWNER) == owner {
         return Ok(());
     }
     Err(ApiError::NotOurs {
         kind: T::kind(&()).into_owned(),
         namespace: wanted.namespace().unwrap_or_default(),
         name: wanted.name_any(),
-        owner: owner.map_or_else(String::new, |owner| format!("{} {}", owner.kind, owner.name)),
+        owner: owner.cloned().unwrap_or_default(),
     })
 }

@@ -15,14 +15,17 @@
 pub mod args;
 pub mod client;
 pub mod cluster;
+pub mod delivery;
 pub mod driver;
 pub mod kube;
 pub mod lease;
+pub mod naming;
 pub mod ops;
 pub mod outcome;
 pub mod result;
 mod run;
 pub mod scope;
+pub mod secret;
 pub mod status;
 pub mod watch;
 

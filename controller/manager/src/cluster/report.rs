@@ -39,13 +39,13 @@ pub(super) fn report(
         let message = format!("{machines} machines and {services} services are ready");
         let available =
             Judgement::new(ConditionType::Available, true, reasons::SUCCEEDED, message.as_str());
-        return Report { conditions: vec![available], outcome: Ok(Outcome::done(message)) };
+        return Report::new(vec![available], Ok(Outcome::done(message)));
     }
     let message = format!("not ready: {}", waiting.join(", "));
     let available =
         Judgement::new(ConditionType::Available, false, reasons::WAITING, message.as_str());
     let outcome = Ok(Outcome::Wait(Wait::new(reasons::WAITING, message)));
-    Report { conditions: vec![available], outcome }
+    Report::new(vec![available], outcome)
 }
 
 fn count(names: &[String]) -> u32 {

@@ -2,8 +2,8 @@
 
 use std::future::Future;
 
-use cim_crds::Kind;
 use cim_crds::conditions::ConditionType;
+use cim_crds::{Kind, PlanStatus};
 use cim_plan::{Change, Plan};
 use kube::core::object::HasStatus;
 
@@ -26,8 +26,8 @@ pub type Step<T, R> = Result<T, Stop<<R as Reconciler>::Failure>>;
 /// | observe | ask the outside | write |
 /// | plan | compose the capability crates' pure plans | await |
 /// | apply | carry out the plan | decide |
-/// | report | tell what was read back | touch the outside |
-pub trait Reconciler: Send + Sync + 'static {
+/// | report | tell what was read back; remember, in Kubernetes, what is ours | touch the outside |
+pub trait Reconciler: Send + Sync + Sized + 'static {
     /// The kind.
     type Kind: Kind;
     /// What was read in the cluster.
@@ -48,23 +48,17 @@ pub trait Reconciler: Send + Sync + 'static {
     fn gather(
         &self,
         visit: &Visit<'_, Self::Kind>,
-    ) -> impl Future<Output = Step<Self::Inputs, Self>> + Send
-    where
-        Self: Sized;
+    ) -> impl Future<Output = Step<Self::Inputs, Self>> + Send;
 
     /// Turns the spec and `inputs` into what is wanted.
-    fn validate(&self, object: &Self::Kind, inputs: Self::Inputs) -> Step<Self::Desired, Self>
-    where
-        Self: Sized;
+    fn validate(&self, object: &Self::Kind, inputs: Self::Inputs) -> Step<Self::Desired, Self>;
 
     /// Looks at the outside.
     fn observe(
         &self,
         visit: &Visit<'_, Self::Kind>,
         desired: &Self::Desired,
-    ) -> impl Future<Output = Step<Self::Observed, Self>> + Send
-    where
-        Self: Sized;
+    ) -> impl Future<Output = Step<Self::Observed, Self>> + Send;
 
     /// What differs, and what is to be done about it.
     fn plan(&self, desired: &Self::Desired, observed: &Self::Observed) -> Plan<Self::Change>;
@@ -86,9 +80,7 @@ pub trait Reconciler: Send + Sync + 'static {
         desired: &Self::Desired,
         observed: &Self::Observed,
         plan: &Plan<Self::Change>,
-    ) -> impl Future<Output = Step<(), Self>> + Send
-    where
-        Self: Sized;
+    ) -> impl Future<Output = Step<(), Self>> + Send;
 
     /// Fills the kind's part of `status` from what was read back, and judges the kind's conditions.
     /// `plan` is what is still to be done.
@@ -99,9 +91,7 @@ pub trait Reconciler: Send + Sync + 'static {
         observed: &Self::Observed,
         plan: &Plan<Self::Change>,
         status: &mut StatusOf<Self>,
-    ) -> Report<Self::Failure>
-    where
-        Self: Sized;
+    ) -> impl Future<Output = Report<Self::Failure>> + Send;
 
     /// What a step that gave no result says of the kind's conditions.
     fn judge_stop(&self, _stop: &Stop<Self::Failure>) -> Vec<Judgement> {
@@ -113,9 +103,7 @@ pub trait Reconciler: Send + Sync + 'static {
     fn cleanup(
         &self,
         visit: &Visit<'_, Self::Kind>,
-    ) -> impl Future<Output = Step<Outcome, Self>> + Send
-    where
-        Self: Sized;
+    ) -> impl Future<Output = Step<Outcome, Self>> + Send;
 }
 
 /// What a kind tells of a visit.
@@ -125,4 +113,13 @@ pub struct Report<F> {
     pub conditions: Vec<Judgement>,
     /// How the visit ends. A failure here lets the rest of the report stand: one bad zone, say.
     pub outcome: Result<Outcome, F>,
+    /// A part of the plan that waits for a person, where only a part does.
+    pub held: Option<PlanStatus>,
+}
+
+impl<F> Report<F> {
+    /// A report in which nothing is held back.
+    pub fn new(conditions: Vec<Judgement>, outcome: Result<Outcome, F>) -> Self {
+        Self { conditions, outcome, held: None }
+    }
 }

@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 
-use cim_crds::{Kind, Mode, PlanStatus, annotations};
+use cim_crds::{Kind, Mode, PlanStatus};
 use cim_plan::{Change, DriftClass, Finding, Plan};
-use kube::ResourceExt;
 use kube::core::object::HasStatus;
 
 use super::gate::{Gate, decide};
@@ -13,6 +12,15 @@ use super::{Driver, Reconciler, Report, StatusOf, Step, Trouble, Visit, ended, k
 use crate::outcome::{Failure, Outcome, Stop};
 use crate::status::{Judgement, drift_status, plan_status, summary};
 use crate::watch::digest;
+
+/// How often a plan is made and carried out on one visit: what was made may open the way to more.
+const ROUNDS: usize = 4;
+
+/// What is wanted and what is there.
+struct World<'a, R: Reconciler> {
+    desired: &'a R::Desired,
+    observed: &'a R::Observed,
+}
 
 /// What came of the steps.
 pub(super) struct Looked<S, F: Failure> {
@@ -46,36 +54,58 @@ impl<R: Reconciler> Driver<R> {
         visit: &Visit<'_, R::Kind>,
         entry: &mut Entry<StatusOf<R>>,
     ) -> Looked<StatusOf<R>, R::Failure> {
-        let (desired, observed) = match self.look(visit).await {
+        let (mut desired, mut observed) = match self.look(visit).await {
             Ok(looked) => looked,
             Err(stop) => return self.stopped(stop, Vec::new()),
         };
-        let plan = self.reconciler.plan(&desired, &observed);
+        let mut plan = self.reconciler.plan(&desired, &observed);
         self.detect(visit, entry, &plan.findings);
 
-        let object = visit.object();
-        let hold = self.reconciler.hold(&desired, &observed, &plan);
-        let confirmed = object.annotations().get(annotations::CONFIRM).map(String::as_str);
-        let hash = (!plan.is_empty()).then(|| plan.hash());
-        let gate = decide(object.mode(), hash.as_deref(), hold, confirmed);
-        if gate != Gate::Open {
-            return self.tell(visit, &desired, &observed, &plan, gate, Ok(()), Vec::new()).await;
-        }
-
-        let applied = self.reconciler.apply(visit, &desired, &observed, &plan).await;
-        // Truth is read back, above all when applying failed half-way.
-        let again = self.reconciler.observe(visit, &desired).await;
-        let observed = match (again, &applied) {
-            (Ok(observed), _) => observed,
-            (Err(stop), Ok(())) => return self.stopped(stop, lines(&plan.changes)),
-            (Err(_), Err(_)) => {
-                let stop = applied.err().map(|stop| self.stopped(stop, Vec::new()));
-                return stop.unwrap_or_else(|| Looked::troubled(Trouble::Panic));
+        let mut applied = Ok(());
+        let mut done = Vec::new();
+        let mut gate = self.gate(visit, &desired, &observed, &plan);
+        for _ in 0..ROUNDS {
+            if gate != Gate::Open {
+                break;
             }
-        };
-        let left = self.reconciler.plan(&desired, &observed);
-        let made = made(&plan, &left);
-        self.tell(visit, &desired, &observed, &left, gate, applied, made).await
+            applied = self.reconciler.apply(visit, &desired, &observed, &plan).await;
+            // Truth is read back, all of it, above all when applying failed half-way: what was made
+            // in the cluster (a key, say) may be what the next part of the plan needs.
+            match (self.look(visit).await, applied) {
+                (Ok(looked), outcome) => {
+                    (desired, observed) = looked;
+                    applied = outcome;
+                }
+                (Err(stop), Ok(())) => {
+                    done.extend(lines(&plan.changes));
+                    return self.stopped(stop, done);
+                }
+                (Err(_), Err(stop)) => return self.stopped(stop, done),
+            }
+            let left = self.reconciler.plan(&desired, &observed);
+            done.extend(made(&plan, &left));
+            let stuck = left.hash() == plan.hash();
+            plan = left;
+            gate = self.gate(visit, &desired, &observed, &plan);
+            if applied.is_err() || stuck {
+                break;
+            }
+        }
+        let world = World { desired: &desired, observed: &observed };
+        self.tell(visit, &world, &plan, gate, applied, done).await
+    }
+
+    fn gate(
+        &self,
+        visit: &Visit<'_, R::Kind>,
+        desired: &R::Desired,
+        observed: &R::Observed,
+        plan: &Plan<R::Change>,
+    ) -> Gate {
+        let object = visit.object();
+        let hold = self.reconciler.hold(desired, observed, plan);
+        let hash = (!plan.is_empty()).then(|| plan.hash());
+        decide(object.mode(), hash.as_deref(), hold, visit.confirmed())
     }
 
     async fn look(&self, visit: &Visit<'_, R::Kind>) -> Step<(R::Desired, R::Observed), R> {
@@ -97,15 +127,10 @@ impl<R: Reconciler> Driver<R> {
     }
 
     /// What was seen last, what is still to be done, and how the visit ends.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the end of one pipeline, called from its only two ends"
-    )]
     async fn tell(
         &self,
         visit: &Visit<'_, R::Kind>,
-        desired: &R::Desired,
-        observed: &R::Observed,
+        world: &World<'_, R>,
         left: &Plan<R::Change>,
         gate: Gate,
         applied: Step<(), R>,
@@ -113,9 +138,11 @@ impl<R: Reconciler> Driver<R> {
     ) -> Looked<StatusOf<R>, R::Failure> {
         let mut object = visit.current().await;
         let status = object.status_mut().get_or_insert_default();
-        let Report { conditions, outcome } =
-            self.reconciler.report(visit, desired, observed, left, status);
+        let World { desired, observed } = world;
+        let Report { conditions, outcome, held } =
+            self.reconciler.report(visit, desired, observed, left, status).await;
         let shown = matches!(gate, Gate::Show | Gate::Held(_)) && !left.is_empty();
+        let plan = held.or_else(|| shown.then(|| plan_status(left)));
         let outcome = match (applied, gate, outcome) {
             (Err(stop), ..) => ended(stop),
             (Ok(()), Gate::Held(hold), _) => Err(Trouble::Held(hold)),
@@ -130,7 +157,7 @@ impl<R: Reconciler> Driver<R> {
             outcome,
             judged: conditions,
             findings: Some(left.findings.clone()),
-            plan: shown.then(|| plan_status(left)),
+            plan,
             status: object.status().cloned(),
             applied: made,
         }

@@ -31,7 +31,7 @@ impl<F: Failure> Failure for Trouble<F> {
     fn reason(&self) -> &'static str {
         match self {
             Self::Kind(failure) => failure.reason(),
-            Self::Api(_) => "KubernetesApi",
+            Self::Api(error) => error.reason(),
             Self::Deadline(_) => "DeadlineExceeded",
             Self::Held(hold) => hold.reason,
             Self::NotConverged { .. } => "NotConverged",
@@ -43,6 +43,7 @@ impl<F: Failure> Failure for Trouble<F> {
     fn class(&self) -> Class {
         match self {
             Self::Kind(failure) => failure.class(),
+            Self::Api(error) => error.class(),
             Self::Held(_) => Class::Stalled,
             _ => Class::Retry,
         }

@@ -1,6 +1,7 @@
 //! One visit to one object: the object, the clock, and the only way to its status.
 
 use cim_crds::Kind;
+use cim_crds::annotations::CONFIRM;
 use cim_crds::conditions::ConditionType;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -64,6 +65,11 @@ impl<'a, K: Kind> Visit<'a, K> {
     /// The way to Secrets and to objects that the kind makes.
     pub fn kube(&self) -> &Kube {
         self.kube
+    }
+
+    /// The hash of the held plan that a person has released, if any.
+    pub fn confirmed(&self) -> Option<&str> {
+        self.object.annotations().get(CONFIRM).map(String::as_str)
     }
 
     /// Tells people, in the conditions Ready and Reconciling, that a long step has begun. Calling it

@@ -1,0 +1,96 @@
+//! What all Clusters and Machines share for delivering NixOS: the local Nix, and the machines that
+//! this process talks to.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cim_nixos::{Error, Hosts, Limits, Nix, PrivateDir, Signer, SigningKey, Tools};
+use tokio::sync::OnceCell;
+
+use crate::args::OutsideArgs;
+
+/// The local Nix and the known machines. They are made when first needed, so that a controller
+/// without Nix can still keep zones and accounts.
+pub struct Workshop {
+    tools: Tools,
+    limits: Limits,
+    ssh_dir: PathBuf,
+    keys_dir: PathBuf,
+    nix: OnceCell<Nix>,
+    hosts: OnceCell<Hosts>,
+    keys: OnceCell<PrivateDir>,
+    /// By the name of the key. Clusters share them, and so do the Machines of one.
+    signers: Mutex<BTreeMap<String, Arc<Signer>>>,
+}
+
+impl Workshop {
+    /// A workshop with the programs and directories of `args`.
+    pub fn new(args: &OutsideArgs) -> Self {
+        let tools = Tools {
+            nix: "nix".into(),
+            git: "git".into(),
+            ssh: "ssh".into(),
+            path: OsString::from(&args.tool_path),
+            home: args.state_dir.clone(),
+            env: Vec::new(),
+        };
+        let limits = Limits { command: args.external_timeout, ..Limits::default() };
+        Self {
+            tools: located(tools),
+            limits,
+            ssh_dir: args.state_dir.join("ssh"),
+            keys_dir: args.state_dir.join("keys"),
+            nix: OnceCell::new(),
+            hosts: OnceCell::new(),
+            keys: OnceCell::new(),
+            signers: Mutex::default(),
+        }
+    }
+
+    /// The local Nix.
+    pub async fn nix(&self) -> Result<&Nix, Error> {
+        self.nix.get_or_try_init(|| Nix::detect(self.tools.clone(), self.limits.clone())).await
+    }
+
+    /// The machines that this process talks to.
+    pub async fn hosts(&self) -> Result<&Hosts, Error> {
+        let open = async || Ok(Hosts::new(PrivateDir::open(&self.ssh_dir)?, self.tools.clone()));
+        self.hosts.get_or_try_init(open).await
+    }
+
+    /// The signing key as a file, which Nix wants. A rotated key replaces the one of its name.
+    pub async fn signer(&self, key: &SigningKey) -> Result<Arc<Signer>, Error> {
+        let dir = self.keys.get_or_try_init(async || PrivateDir::open(&self.keys_dir)).await?;
+        let public = key.public();
+        let text = public.to_string();
+        let name = text.split(':').next().unwrap_or_default();
+        let mut signers = self.signers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(signer) = signers.get(name).filter(|signer| *signer.public() == public) {
+            return Ok(Arc::clone(signer));
+        }
+        // Its file has the same name, and goes with it.
+        signers.remove(name);
+        let signer = Arc::new(Signer::new(dir, key)?);
+        signers.insert(name.to_owned(), Arc::clone(&signer));
+        Ok(signer)
+    }
+
+    /// The deadlines in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+/// Programs by their place on the tools' own PATH: the process' PATH may be another. What is not
+/// there keeps its bare name, and its first use says that it is missing.
+fn located(tools: Tools) -> Tools {
+    let find = |program: PathBuf| {
+        let places = std::env::split_paths(&tools.path).map(|dir| dir.join(&program));
+        places.into_iter().find(|place| place.is_file()).unwrap_or(program)
+    };
+    let (nix, git, ssh) =
+        (find(tools.nix.clone()), find(tools.git.clone()), find(tools.ssh.clone()));
+    Tools { nix, git, ssh, ..tools }
+}
