@@ -1,0 +1,234 @@
+//! What is said on the command line and in the environment; nothing else reads either.
+
+use std::{env, ffi::OsString, io::IsTerminal, path::PathBuf, time::Duration};
+
+use cim_crds::Duration as CimDuration;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::kinds::KindArg;
+
+/// Under which name the program was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// As `cimctl`.
+    Cimctl,
+    /// As `kubectl cim`, through the file `kubectl-cim`.
+    KubectlPlugin,
+}
+
+impl Program {
+    /// The name of the file.
+    pub(crate) fn file(self) -> &'static str {
+        match self {
+            Self::Cimctl => "cimctl",
+            Self::KubectlPlugin => "kubectl-cim",
+        }
+    }
+
+    /// How people call it.
+    pub(crate) fn call(self) -> &'static str {
+        match self {
+            Self::Cimctl => "cimctl",
+            Self::KubectlPlugin => "kubectl cim",
+        }
+    }
+
+    /// The command line that it understands.
+    pub(crate) fn command(self) -> clap::Command {
+        Cli::command().name(self.file()).bin_name(self.call()).display_name(self.call())
+    }
+
+    /// The arguments given to this process; prints help or a usage error and ends it where due.
+    pub(crate) fn parse(self) -> Cli {
+        let matches = self.command().get_matches();
+        Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// See a private domain as its controller sees it: the hierarchy of names, what they resolve to, what
+/// has drifted and what would be done about it.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Where, and how to show it.
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+/// Options of every command.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Namespace to look in [default: that of the kubeconfig's context]
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+    /// Look in all namespaces
+    #[arg(short = 'A', long, global = true, conflicts_with = "namespace")]
+    pub(crate) all_namespaces: bool,
+    /// Kubeconfig file; several as in PATH are merged [default: ~/.kube/config]
+    #[arg(long, global = true, env = "KUBECONFIG", value_name = "FILE")]
+    pub(crate) kubeconfig: Option<OsString>,
+    /// Context of the kubeconfig [default: its current one]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// How long to wait for each answer of the API server, such as 30s or 2m
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s")]
+    pub(crate) request_timeout: CimDuration,
+    /// How to print
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    pub(crate) output: Format,
+    /// Whether to colour the table; auto does on a terminal, unless NO_COLOR is set or TERM is dumb
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto)]
+    pub(crate) color: When,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// For both.
+    Yaml,
+}
+
+/// When to do something that depends on the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    /// If it makes sense.
+    Auto,
+    /// Even into a pipe.
+    Always,
+    /// Not even on a terminal.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the hierarchy of names, each element with its state
+    Tree,
+    /// Show what a name, an address or a selector means
+    ///
+    /// A name may be short (host1, api.vault) or long (host1.core.example.com), and may have its kind
+    /// before it (machine/host1; also service/, role/, interface/, host/, cluster/, domain/).
+    /// label/KEY[=VALUE] means all machines with that label or tag.
+    Resolve {
+        /// Name, IP address, reverse name or selector
+        query: String,
+        /// The element from which a short name is looked up [default: the Domain]
+        #[arg(long, value_name = "NAME")]
+        from: Option<String>,
+    },
+    /// Show how the outside differs from what is wanted
+    Drift {
+        /// What to look at [default: everything]
+        #[command(flatten)]
+        target: Target,
+        /// End with exit code 3 when something differs
+        #[arg(long)]
+        exit_code: bool,
+    },
+    /// Show what the controller would do, or is doing, about the difference
+    Plan {
+        /// What to look at [default: everything]
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Have the controller look at an object now
+    Reconcile {
+        /// Kind of the object, such as machine
+        kind: KindArg,
+        /// Its name
+        name: String,
+        /// Wait until the controller has handled the request
+        #[arg(long)]
+        wait: bool,
+        /// How long to wait, such as 90s or 5m
+        #[arg(long, value_name = "TIME", default_value = "5m", requires = "wait")]
+        timeout: CimDuration,
+    },
+    /// Print a script that completes this program's arguments in your shell
+    ///
+    /// For this session: source <(cimctl completion bash)
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the version
+    Version,
+}
+
+/// An optional kind, with an optional name.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Target {
+    /// Kind of object, such as machine [default: all kinds]
+    pub(crate) kind: Option<KindArg>,
+    /// Name of one object of that kind
+    #[arg(requires = "kind")]
+    pub(crate) name: Option<String>,
+}
+
+impl Global {
+    /// The kubeconfig files to merge, in order; empty when there is nothing to read.
+    pub(crate) fn kubeconfigs(&self) -> Vec<PathBuf> {
+        match &self.kubeconfig {
+            Some(paths) if !paths.is_empty() => {
+                let mut paths: Vec<_> =
+                    env::split_paths(paths).filter(|path| !path.as_os_str().is_empty()).collect();
+                // As kubectl: of several, those that do not exist are passed over.
+                if paths.len() > 1 {
+                    paths.retain(|path| path.exists());
+                }
+                paths
+            }
+            _ => env::home_dir()
+                .map(|home| home.join(".kube/config"))
+                .filter(|path| path.exists())
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    /// Whether to colour what goes to standard output.
+    pub(crate) fn colour(&self) -> bool {
+        let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+        match self.color {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => {
+                std::io::stdout().is_terminal()
+                    && set("NO_COLOR").is_none()
+                    && set("TERM").is_none_or(|term| term != "dumb")
+            }
+        }
+    }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.request_timeout.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Program::Cimctl.command().debug_assert();
+        Program::KubectlPlugin.command().debug_assert();
+    }
+
+    #[test]
+    fn help_speaks_of_the_program_as_it_was_called() {
+        let help = Program::KubectlPlugin.command().render_help().to_string();
+        assert!(help.contains("Usage: kubectl cim"), "{help}");
+        let help = Program::Cimctl.command().render_help().to_string();
+        assert!(help.contains("Usage: cimctl"), "{help}");
+    }
+}

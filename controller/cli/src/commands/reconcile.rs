@@ -1,0 +1,130 @@
+//! `reconcile`: have the controller look at an object now.
+
+use std::time::Duration;
+
+use cim_crds::{Cluster, Domain, Kind, Machine, ObjectReplica, Service, annotations::REQUESTED_AT};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::{
+    access::Access,
+    error::Error,
+    kinds::KindArg,
+    output::Report,
+    state::{Object, Phase},
+};
+
+/// How often the status is read while waiting.
+const POLL: Duration = Duration::from_millis(500);
+
+/// The outcome of a request.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Requested {
+    /// The value of the annotation, echoed in `status.lastHandledReconcileAt`.
+    #[serde(rename = "requestedAt")]
+    token: String,
+    /// Whether the controller has handled it; false when that was not waited for.
+    handled: bool,
+    /// The object as it was last seen.
+    object: Object,
+}
+
+pub(crate) async fn run(
+    access: &Access,
+    kind: KindArg,
+    name: &str,
+    deadline: Option<Duration>,
+) -> Result<Requested, Error> {
+    match kind {
+        KindArg::Domain => request::<Domain>(access, name, deadline).await,
+        KindArg::Cluster => request::<Cluster>(access, name, deadline).await,
+        KindArg::Machine => request::<Machine>(access, name, deadline).await,
+        KindArg::Service => request::<Service>(access, name, deadline).await,
+        KindArg::ObjectReplica => request::<ObjectReplica>(access, name, deadline).await,
+    }
+}
+
+async fn request<K: Kind>(
+    access: &Access,
+    name: &str,
+    deadline: Option<Duration>,
+) -> Result<Requested, Error> {
+    let Some(namespace) = access.namespace() else {
+        return Err(Error::OneNamespace { command: "reconcile" });
+    };
+    let token = Timestamp::now().to_string();
+    let annotation = (REQUESTED_AT, token.as_str());
+    if access.annotate::<K>(namespace, name, annotation).await?.is_none() {
+        let (objects, _) = access.list::<K>().await?;
+        let known = objects.iter().map(ResourceExt::name_any).collect();
+        let (kind, name, namespace) = (K::KIND, name.to_owned(), namespace.to_owned());
+        return Err(Error::NoSuchObject { kind, name, namespace, known });
+    }
+    let until = deadline.map(|after| (Instant::now() + after, after));
+    loop {
+        let title = || format!("{} {namespace}/{name}", K::KIND);
+        let Some(object) = access.get::<K>(namespace, name).await? else {
+            return Err(Error::Gone { object: title() });
+        };
+        let echo = object.status_common().and_then(|s| s.last_handled_reconcile_at.as_deref());
+        let handled = echo == Some(&*token);
+        let object = Object::of(&object);
+        match until {
+            Some((until, after)) if !handled => {
+                if Instant::now() + POLL > until {
+                    let hint = suspended_hint(&object);
+                    return Err(Error::NotHandled { object: title(), after, hint });
+                }
+                tokio::time::sleep(POLL).await;
+            }
+            _ => return Ok(Requested { token, handled, object }),
+        }
+    }
+}
+
+fn suspended_hint(object: &Object) -> &'static str {
+    if object.state.phase == Phase::Suspended { " (it is suspended)" } else { "" }
+}
+
+impl Report for Requested {
+    fn table(&self, colour: bool) -> String {
+        let Object { kind, namespace, name, state, .. } = &self.object;
+        let title = format!("{kind} {namespace}/{name}");
+        if !self.handled {
+            return format!("{title}: requested{}\n", suspended_hint(&self.object));
+        }
+        let reason =
+            if state.reason.is_empty() { String::new() } else { format!(" ({})", state.reason) };
+        let drift = match self.object.drift_count() {
+            Some(0) => "nothing differs".to_owned(),
+            Some(1) => "1 thing differs".to_owned(),
+            Some(count) => format!("{count} things differ"),
+            None => "drift not evaluated".to_owned(),
+        };
+        let word = state.phase.tone().paint(&state.phase.to_string(), colour);
+        format!("{title}: handled; {word}{reason}, {drift}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+
+    #[test]
+    fn the_outcome_is_one_line() {
+        let lines: String = fixtures::world()
+            .objects()
+            .into_iter()
+            .flat_map(|object| {
+                let requested =
+                    |handled| Requested { token: "t".to_owned(), handled, object: object.clone() };
+                [requested(false).table(false), requested(true).table(false)]
+            })
+            .collect();
+        insta::assert_snapshot!(lines);
+    }
+}

@@ -1,2 +1,0 @@
-//! Placeholder of the scaffold; replaced by the first feature.
-fn main() {}
