@@ -75,15 +75,25 @@ impl Fixture {
     }
 }
 
-fn fixtures() -> Vec<Fixture> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let mut paths: Vec<PathBuf> = fs::read_dir(root)
+/// The manifests in a directory below the crate's, sorted.
+fn manifests(directory: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(directory)
         .unwrap()
-        .flat_map(|kind| fs::read_dir(kind.unwrap().path()).unwrap())
         .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
         .collect();
     paths.sort();
-    paths.into_iter().map(Fixture::read).collect()
+    assert!(!paths.is_empty(), "{}: no manifests", directory.display());
+    paths
+}
+
+/// The fixtures, and the examples that people are told to apply.
+fn fixtures() -> Vec<Fixture> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let kinds = ["domain", "cluster", "machine", "service", "object-replica"];
+    let fixtures = kinds.map(|kind| manifests(&root.join("tests/fixtures").join(kind)));
+    let examples = manifests(&root.join("../examples/home"));
+    fixtures.into_iter().flatten().chain(examples).map(Fixture::read).collect()
 }
 
 /// The schema of each kind.

@@ -29,6 +29,7 @@ use crate::schema::{
     status = "ClusterStatus",
     shortname = "cl",
     category = "cim",
+    selectable = ".spec.domain",
     derive = "PartialEq",
     doc = "The machines and services of one environment (dev, prod) under one name. It holds the release that its machines run, how that is rolled out and promoted, and the object stores.",
     validation = Rule::new("(has(self.spec.label) ? self.spec.label : self.metadata.name) == (has(oldSelf.spec.label) ? oldSelf.spec.label : oldSelf.metadata.name)")

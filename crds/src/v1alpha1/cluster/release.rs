@@ -78,6 +78,10 @@ pub struct ReleaseMachine {
     /// The Machine (name of the object).
     #[schemars(transform = text(253))]
     pub name: String,
+    /// The configuration of the flake that it was evaluated for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(transform = text(128))]
+    pub configuration: String,
     /// The derivation of its toplevel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = text(300))]

@@ -16,8 +16,8 @@ use self::{
 use super::common::{CommonSpec, DeletionPolicy, SecretRef};
 use super::status::CommonStatus;
 use crate::schema::{
-    cidr, dns_label, dns_name, interface_name, ip, map, non_empty, observed, pattern, rule, set,
-    ssh_host_key, structural, text,
+    atomic, cidr, dns_label, dns_name, interface_name, ip, map, non_empty, observed, pattern, rule,
+    set, ssh_host_key, structural, text,
 };
 
 /// What a Machine should be.
@@ -30,6 +30,7 @@ use crate::schema::{
     status = "MachineStatus",
     shortname = "mach",
     category = "cim",
+    selectable = ".spec.cluster",
     derive = "PartialEq",
     doc = "A physical host, VM or container, with its interfaces and virtual hosts, that runs the NixOS closure which its Cluster's release holds for it.",
     validation = Rule::new("(has(self.spec.label) ? self.spec.label : self.metadata.name) == (has(oldSelf.spec.label) ? oldSelf.spec.label : oldSelf.metadata.name)")
@@ -274,6 +275,12 @@ pub struct MachineStatus {
     /// How far the delivery of the target has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery_phase: Option<DeliveryPhase>,
+
+    /// The closures that were delivered to it, newest first, at most 10. Another one that runs there
+    /// was put there by somebody else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = text(300), transform = atomic(10))]
+    pub delivered: Vec<String>,
 
     /// The addresses of this machine, sorted: declared, reported by the provider, or both.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

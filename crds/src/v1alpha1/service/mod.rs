@@ -26,6 +26,7 @@ use crate::schema::{
     status = "ServiceStatus",
     shortname = "csvc",
     category = "cim",
+    selectable = ".spec.cluster",
     derive = "PartialEq",
     doc = "One discrete function, from its own git repository, with roles placed on machines by selectors. It owns NATS users and permissions, streams and buckets, endpoints and checks.",
     validation = Rule::new("(has(self.spec.label) ? self.spec.label : self.metadata.name) == (has(oldSelf.spec.label) ? oldSelf.spec.label : oldSelf.metadata.name)")
