@@ -3,6 +3,7 @@
 pub mod account;
 mod creds;
 mod error;
+pub mod jetstream;
 pub mod jwt;
 pub mod keys;
 mod name;

@@ -15,16 +15,20 @@ pub struct Deadlines {
     pub connect: Duration,
     /// For the replies to one request.
     pub request: Duration,
+    /// For a reply of the JetStream API. A cluster itself waits 4 s for its members before it answers
+    /// for those it has.
+    pub jetstream: Duration,
     /// Where the number of replies is not known: silence after which there are no more.
     pub quiet: Duration,
 }
 
 impl Default for Deadlines {
-    /// For servers within one region: 5 s, 3 s, 250 ms.
+    /// For servers within one region: 5 s, 3 s, 8 s, 250 ms.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
             request: Duration::from_secs(3),
+            jetstream: Duration::from_secs(8),
             quiet: Duration::from_millis(250),
         }
     }
@@ -82,7 +86,7 @@ pub(crate) async fn connect(
         .map_err(|error| unreachable(error.to_string()))?
         .name(name)
         .connection_timeout(deadlines.connect)
-        .request_timeout(Some(deadlines.request))
+        .request_timeout(Some(deadlines.jetstream))
         .reconnect_delay_callback(|attempts| {
             let doublings = u32::try_from(attempts.min(6)).unwrap_or(6);
             Duration::from_millis(125 * 2_u64.pow(doublings))

@@ -8,5 +8,6 @@ mod gather;
 mod reply;
 mod requests;
 
+pub(crate) use connect::connect;
 pub use connect::{Deadlines, SystemClient};
 pub use reply::{Ack, Lookup, Server};
