@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use cim_e2e::lab::{
     Lab, LabError, http_get,
-    servers::{dns::ZONES, git::Repository, host::DEPLOY_USER},
+    servers::{
+        dns::ZONES,
+        git::Repository,
+        host::{DEPLOY_USER, Host},
+    },
     wait_until,
 };
 
@@ -110,26 +114,26 @@ pub(crate) async fn a_host_boots_again(lab: &Lab) -> Outcome {
 pub(crate) async fn a_flake_becomes_a_running_closure(lab: &Lab) -> Outcome {
     let repository = lab.infra("by-hand").await?;
     let host = lab.host(1)?;
-    let first = deliver(lab, &repository).await?;
+    let first = deliver(lab, &repository, &repository.head()?).await?;
     assert_eq!(host.current_system().await?, Some(first.clone()));
     assert_eq!(host.profile().await?, Some(first.clone()));
-    assert_eq!(host.website().await?, "host1: hello from the first release");
+    website_says(host, "host1: hello from the first release").await?;
 
-    repository.commit("Second release", &[("message", "hello again\n")]).await?;
-    let second = deliver(lab, &repository).await?;
+    let revision = repository.commit("Second release", &[("message", "hello again\n")]).await?;
+    let second = deliver(lab, &repository, &revision).await?;
     assert_ne!(first, second);
     assert_eq!(host.current_system().await?, Some(second));
-    assert_eq!(host.website().await?, "host1: hello again");
+    website_says(host, "host1: hello again").await?;
 
     // A closure that is the profile is also what the next boot runs.
     host.exec("systemctl stop web && rm /run/current-system && systemctl restart stage-2").await?;
     assert_eq!(host.current_system().await?, host.profile().await?);
-    assert_eq!(host.website().await?, "host1: hello again");
+    website_says(host, "host1: hello again").await?;
     Ok(())
 }
 
 /// Does what the controller does, with the tools that a person has; the closure's path.
-async fn deliver(lab: &Lab, repository: &Repository) -> Result<String, LabError> {
+async fn deliver(lab: &Lab, repository: &Repository, revision: &str) -> Result<String, LabError> {
     let dir = lab.scratch("by-hand")?;
     let key = dir.join("nix.key");
     std::fs::write(&key, &lab.nix_key().secret).map_err(|source| LabError::File {
@@ -145,7 +149,7 @@ substituters =
 flake-registry ='
 export NIX_SSHOPTS='{ssh}'
 out=$(nix build --no-link --print-out-paths \
-  '{flake}?ref=main#nixosConfigurations.host1.config.system.build.toplevel')
+  '{flake}?ref=main&rev={revision}#nixosConfigurations.host1.config.system.build.toplevel')
 if nix copy --to ssh-ng://{to} $out; then echo 'the host took an unsigned closure' >&2; exit 1; fi
 nix store sign --recursive --key-file {key} $out
 nix copy --to ssh-ng://{to} $out
@@ -161,7 +165,13 @@ echo $out",
         let state = lab.host(1)?.exec("systemctl show --value -p ActiveState cim-switch").await?;
         match state.trim() {
             "active" => Ok(()),
-            _ => Err(LabError::Unexpected { what: "cim-switch".into(), why: state }),
+            _ => {
+                let log = lab
+                    .host(1)?
+                    .exec("journalctl --no-pager --lines=20 --unit=cim-switch --unit=web")
+                    .await?;
+                Err(LabError::Unexpected { what: format!("cim-switch is {state}"), why: log })
+            }
         }
     })
     .await?;
@@ -188,4 +198,14 @@ fn ssh_options(lab: &Lab) -> Result<Vec<String>, LabError> {
         "-oStrictHostKeyChecking=yes".into(),
         "-oBatchMode=yes".into(),
     ])
+}
+
+/// Waits until the web service says `text`; it opens its port a moment after its start.
+async fn website_says(host: &Host, text: &str) -> Outcome {
+    let says = async || match host.website().await {
+        Ok(said) if said == text => Ok(()),
+        Ok(said) => Err(said),
+        Err(error) => Err(error.to_string()),
+    };
+    Ok(wait_until("the web service's answer", SOON, says).await?)
 }

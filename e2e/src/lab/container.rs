@@ -37,6 +37,7 @@ pub(crate) enum Payload<'a> {
 pub(crate) struct Container {
     name: String,
     address: Ipv4Addr,
+    group: PathBuf,
     nspawn: Arc<Process>,
     /// Boots it again when it wants to.
     keeper: JoinHandle<Result<()>>,
@@ -71,7 +72,7 @@ impl Container {
         })?);
         let kept = Arc::clone(&nspawn);
         let keeper = tokio::spawn(async move { kept.keep_rebooting().await });
-        Ok(Self { name: name.to_owned(), address, nspawn, keeper })
+        Ok(Self { name: name.to_owned(), address, group, nspawn, keeper })
     }
 
     pub(crate) fn address(&self) -> Ipv4Addr {
@@ -91,7 +92,10 @@ impl Container {
 
     /// Takes its power away.
     pub(crate) async fn kill(&self) -> Result<()> {
-        self.nspawn.kill().await?;
+        // All at once: what is in the container would outlive nspawn.
+        let switch = self.group.join("cgroup.kill");
+        fs::write(&switch, "1").during("write to", &switch)?;
+        self.nspawn.wait().await?;
         self.unplugged().await
     }
 

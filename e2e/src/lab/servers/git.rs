@@ -129,9 +129,14 @@ impl Repository {
             let commit = ["commit", "--quiet", "--allow-empty", "--message", &message];
             this.git(&[&author[..], &commit].concat())?;
             this.git(&["push", "--quiet", "origin", "HEAD:main"])?;
-            Ok(this.git(&["rev-parse", "HEAD"])?.trim().to_owned())
+            this.head()
         })
         .await
+    }
+
+    /// The revision that was published last.
+    pub fn head(&self) -> Result<String> {
+        Ok(self.git(&["rev-parse", "HEAD"])?.trim().to_owned())
     }
 
     /// The content of a file in the working tree.
