@@ -1,6 +1,6 @@
 //! What is said on the command line and in the environment; nothing else reads either.
 
-use std::{env, ffi::OsString, io::IsTerminal, path::PathBuf, time::Duration};
+use std::{env, ffi::OsString, path::PathBuf, time::Duration};
 
 use cim_crds::Duration as CimDuration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -39,10 +39,14 @@ impl Program {
         Cli::command().name(self.file()).bin_name(self.call()).display_name(self.call())
     }
 
-    /// The arguments given to this process; prints help or a usage error and ends it where due.
-    pub(crate) fn parse(self) -> Cli {
-        let matches = self.command().get_matches();
-        Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    /// Reads a command line, of which the first word is the program's own name. Its "error" may be
+    /// the help that somebody asked for.
+    pub(crate) fn parse(
+        self,
+        words: impl IntoIterator<Item = OsString>,
+    ) -> Result<Cli, clap::Error> {
+        let matches = self.command().try_get_matches_from(words)?;
+        Cli::from_arg_matches(&matches)
     }
 }
 
@@ -69,8 +73,8 @@ pub(crate) struct Global {
     /// Look in all namespaces
     #[arg(short = 'A', long, global = true, conflicts_with = "namespace")]
     pub(crate) all_namespaces: bool,
-    /// Kubeconfig file; several as in PATH are merged [default: ~/.kube/config]
-    #[arg(long, global = true, env = "KUBECONFIG", value_name = "FILE")]
+    /// Kubeconfig file; several as in PATH are merged [default: $KUBECONFIG, else ~/.kube/config]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) kubeconfig: Option<OsString>,
     /// Context of the kubeconfig [default: its current one]
     #[arg(long, global = true, value_name = "NAME")]
@@ -177,41 +181,41 @@ pub(crate) struct Target {
 impl Global {
     /// The kubeconfig files to merge, in order; empty when there is nothing to read.
     pub(crate) fn kubeconfigs(&self) -> Vec<PathBuf> {
-        match &self.kubeconfig {
-            Some(paths) if !paths.is_empty() => {
-                let mut paths: Vec<_> =
-                    env::split_paths(paths).filter(|path| !path.as_os_str().is_empty()).collect();
-                // As kubectl: of several, those that do not exist are passed over.
-                if paths.len() > 1 {
-                    paths.retain(|path| path.exists());
-                }
-                paths
-            }
-            _ => env::home_dir()
-                .map(|home| home.join(".kube/config"))
-                .filter(|path| path.exists())
-                .into_iter()
-                .collect(),
+        let Some(paths) = self.kubeconfig.clone().or_else(|| set("KUBECONFIG")) else {
+            let home = env::home_dir().map(|home| home.join(".kube/config"));
+            return home.filter(|path| path.exists()).into_iter().collect();
+        };
+        let mut paths: Vec<_> =
+            env::split_paths(&paths).filter(|path| !path.as_os_str().is_empty()).collect();
+        // As kubectl: of several, those that do not exist are passed over.
+        if paths.len() > 1 {
+            paths.retain(|path| path.exists());
         }
+        paths
     }
 
     /// Whether to colour what goes to standard output.
-    pub(crate) fn colour(&self) -> bool {
-        let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+    pub(crate) fn colour(&self, terminal: bool) -> bool {
         match self.color {
             When::Always => true,
             When::Never => false,
-            When::Auto => {
-                std::io::stdout().is_terminal()
-                    && set("NO_COLOR").is_none()
-                    && set("TERM").is_none_or(|term| term != "dumb")
-            }
+            When::Auto => colour_by_default(terminal),
         }
     }
 
     pub(crate) fn request_timeout(&self) -> Duration {
         self.request_timeout.into()
     }
+}
+
+/// Whether to colour what goes to a terminal, or to something else (<https://no-color.org>).
+pub(crate) fn colour_by_default(terminal: bool) -> bool {
+    terminal && set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// A variable of the environment, unless it is empty.
+fn set(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]

@@ -23,76 +23,158 @@ mod table;
 mod world;
 
 use std::{
-    io::{self, Write},
+    ffi::OsString,
+    io::{self, IsTerminal, Write},
     process::ExitCode,
 };
 
 pub use args::Program;
 use args::{Cli, Command};
-use commands::{drift, plan, reconcile, resolve, tree};
+use commands::{drift, plan, reconcile, resolve, tree, version};
 use error::Error;
 use output::{Report, render};
 
-/// The exit code of `drift --exit-code` when something differs.
-const DRIFT_FOUND: u8 = 3;
+/// Done.
+pub const DONE: u8 = 0;
+/// Failed; standard error says why.
+pub const FAILED: u8 = 1;
+/// Something differs; of `drift --exit-code` only. 2 is clap's code for wrong usage.
+pub const DRIFT_FOUND: u8 = 3;
+
+/// Where the program prints.
+pub struct Console<'c> {
+    /// Results.
+    pub out: &'c mut dyn Write,
+    /// Errors and remarks.
+    pub err: &'c mut dyn Write,
+    /// Whether `out` is a terminal.
+    pub terminal: bool,
+}
 
 /// Runs the program with the arguments of this process.
-///
-/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 drift found with `drift --exit-code`.
 pub fn main(program: Program) -> ExitCode {
-    let cli = program.parse();
-    match run(program, &cli) {
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let terminal = out.is_terminal();
+    let mut console = Console { out: &mut out, err: &mut err, terminal };
+    run(program, std::env::args_os(), &mut console).into()
+}
+
+/// Runs the program with `words`, of which the first is its own name; its exit code.
+///
+/// # Panics
+/// When called from within an asynchronous runtime: it has its own.
+pub fn run(
+    program: Program,
+    words: impl IntoIterator<Item = OsString>,
+    console: &mut Console<'_>,
+) -> u8 {
+    let cli = match program.parse(words) {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // Where nobody reads it, the exit code is all there is.
+            let _ = explain(&usage, console);
+            return u8::try_from(usage.exit_code()).unwrap_or(FAILED);
+        }
+    };
+    match start(program, &cli, console) {
         Ok(code) => code,
         // Whoever reads our output has seen enough, as in `cimctl tree | head -1`.
-        Err(Error::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Error::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => DONE,
         Err(error) => {
-            // Standard error may be gone, too; the exit code tells it then.
-            let _ = writeln!(io::stderr(), "{}: {}", program.call(), error.chain());
-            ExitCode::FAILURE
+            let _ = writeln!(console.err, "{}: {}", program.call(), error.chain());
+            FAILED
         }
     }
 }
 
-fn run(program: Program, cli: &Cli) -> Result<ExitCode, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(dispatch(program, cli))
+/// Prints a usage error, or the help that somebody asked for.
+fn explain(usage: &clap::Error, console: &mut Console<'_>) -> io::Result<()> {
+    let text = usage.render();
+    let coloured = args::colour_by_default(console.terminal);
+    let text = if coloured { text.ansi().to_string() } else { text.to_string() };
+    let to = if usage.use_stderr() { &mut console.err } else { &mut console.out };
+    to.write_all(text.as_bytes())
 }
 
-async fn dispatch(program: Program, cli: &Cli) -> Result<ExitCode, Error> {
+fn start(program: Program, cli: &Cli, console: &mut Console<'_>) -> Result<u8, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(dispatch(program, cli, console))
+}
+
+async fn dispatch(program: Program, cli: &Cli, console: &mut Console<'_>) -> Result<u8, Error> {
     let connect = || access::Access::connect(&cli.global);
-    let mut code = ExitCode::SUCCESS;
+    let mut code = DONE;
     match &cli.command {
-        Command::Tree => print(cli, &tree::run(&connect().await?).await?)?,
+        Command::Tree => print(cli, console, &tree::run(&connect().await?).await?)?,
         Command::Resolve { query, from } => {
-            print(cli, &resolve::run(&connect().await?, query, from.as_deref()).await?)?;
+            let answers = resolve::run(&connect().await?, query, from.as_deref()).await?;
+            print(cli, console, &answers)?;
         }
         Command::Drift { target, exit_code } => {
             let report = drift::run(&connect().await?, target).await?;
-            print(cli, &report)?;
+            print(cli, console, &report)?;
             if *exit_code && report.differs() {
-                code = ExitCode::from(DRIFT_FOUND);
+                code = DRIFT_FOUND;
             }
         }
-        Command::Plan { target } => print(cli, &plan::run(&connect().await?, target).await?)?,
+        Command::Plan { target } => {
+            print(cli, console, &plan::run(&connect().await?, target).await?)?;
+        }
         Command::Reconcile { kind, name, wait, timeout } => {
             let deadline = wait.then(|| (*timeout).into());
-            print(cli, &reconcile::run(&connect().await?, *kind, name, deadline).await?)?;
+            let requested = reconcile::run(&connect().await?, *kind, name, deadline).await?;
+            print(cli, console, &requested)?;
         }
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut program.command(), program.file(), &mut script);
-            io::stdout().write_all(&script)?;
+            console.out.write_all(&script)?;
         }
-        Command::Version => print(cli, &commands::version::run(program))?,
+        Command::Version => print(cli, console, &version::run(program))?,
     }
     Ok(code)
 }
 
-fn print(cli: &Cli, report: &impl Report) -> Result<(), Error> {
-    let text = render(report, cli.global.output, cli.global.colour())?;
-    io::stdout().write_all(text.as_bytes())?;
+fn print(cli: &Cli, console: &mut Console<'_>, report: &impl Report) -> Result<(), Error> {
+    let text = render(report, cli.global.output, cli.global.colour(console.terminal))?;
+    console.out.write_all(text.as_bytes())?;
     for remark in report.remarks() {
-        writeln!(io::stderr(), "{remark}")?;
+        writeln!(console.err, "{remark}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(words: &[&str]) -> (u8, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut console = Console { out: &mut out, err: &mut err, terminal: false };
+        let code = run(Program::Cimctl, words.iter().map(OsString::from), &mut console);
+        (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    #[test]
+    fn help_is_a_result_and_wrong_usage_an_error() {
+        let (code, out, err) = told(&["cimctl", "--help"]);
+        assert!(code == DONE && out.contains("Usage: cimctl") && err.is_empty(), "{out}{err}");
+        let (code, out, err) = told(&["cimctl", "drift", "pod"]);
+        assert!(code == 2 && out.is_empty() && err.contains("no kind of that name"), "{out}{err}");
+    }
+
+    #[test]
+    fn a_missing_kubeconfig_is_named() {
+        let (code, out, err) = told(&["cimctl", "tree", "--kubeconfig", "/does/not/exist"]);
+        assert!(code == FAILED && out.is_empty(), "{out}");
+        assert!(err.starts_with("cimctl: cannot use the kubeconfig /does/not/exist"), "{err}");
+    }
+
+    #[test]
+    fn completion_and_version_need_no_cluster() {
+        let (code, out, _) = told(&["cimctl", "completion", "fish"]);
+        assert!(code == DONE && out.contains("reconcile"), "{out}");
+        let (code, out, _) = told(&["cimctl", "version", "-o", "json"]);
+        assert!(code == DONE && out.contains("cim.dev/v1alpha1"), "{out}");
+    }
 }

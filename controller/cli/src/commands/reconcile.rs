@@ -74,11 +74,12 @@ async fn request<K: Kind>(
         let object = Object::of(&object);
         match until {
             Some((until, after)) if !handled => {
-                if Instant::now() + POLL > until {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
                     let hint = suspended_hint(&object);
                     return Err(Error::NotHandled { object: title(), after, hint });
                 }
-                tokio::time::sleep(POLL).await;
+                tokio::time::sleep(left.min(POLL)).await;
             }
             _ => return Ok(Requested { token, handled, object }),
         }
