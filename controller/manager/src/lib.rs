@@ -19,6 +19,7 @@ pub mod delivery;
 pub mod driver;
 pub mod kube;
 pub mod lease;
+pub mod machine;
 pub mod naming;
 pub mod ops;
 pub mod outcome;

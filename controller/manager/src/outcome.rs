@@ -80,6 +80,17 @@ pub trait Failure: Error + Send + Sync + 'static {
     fn class(&self) -> Class;
 }
 
+/// A failure that several readers see.
+impl<F: Failure> Failure for std::sync::Arc<F> {
+    fn reason(&self) -> &'static str {
+        (**self).reason()
+    }
+
+    fn class(&self) -> Class {
+        (**self).class()
+    }
+}
+
 /// Why a step gave no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop<F> {

@@ -6,6 +6,8 @@
 //!                   what is missing  ready too     lease released ◄── visits end ◄─────┘
 //! ```
 
+use std::sync::Arc;
+
 use cim_crds::{GROUP, Kind, VERSION};
 use kube::{Client, Resource};
 use tokio::time::timeout;
@@ -14,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::args::Args;
 use crate::client::{self, ConnectError};
+use crate::delivery::Workshop;
 use crate::driver::{Means, Schedule};
 use crate::kube::Kube;
 use crate::lease::{Candidate, Leader, Lost, Terms, TermsError};
@@ -99,12 +102,14 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         () = wait_for_crds(&client, &group_version, &wanted, deadline, &readiness) => {}
     }
     let identity = args.kubernetes.identity.clone().unwrap_or_else(identity);
-    let process = Process { args, client, metrics, readiness, identity, stop };
+    let workshop = Arc::new(Workshop::new(&args.outside));
+    let process = Process { args, workshop, client, metrics, readiness, identity, stop };
     process.elected().await
 }
 
 struct Process {
     args: Args,
+    workshop: Arc<Workshop>,
     client: Client,
     metrics: Metrics,
     readiness: Readiness,
@@ -181,7 +186,15 @@ impl Process {
             ),
             schedule: Schedule::from(&self.args.schedule),
         };
-        Scope::start(&self.client, namespace, &self.args, &means, &self.readiness, &self.stop)
+        Scope::start(
+            &self.client,
+            namespace,
+            &self.args,
+            &means,
+            &self.workshop,
+            &self.readiness,
+            &self.stop,
+        )
     }
 }
 

@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
+use crate::delivery::Workshop;
 use crate::driver::{Driver, Means, Reconciler, fingerprint};
 use crate::ops::metrics::Metrics;
 use crate::ops::readiness::Readiness;
@@ -98,6 +99,7 @@ impl Scope {
         namespace: Option<&str>,
         args: &Args,
         means: &Means,
+        workshop: &Arc<Workshop>,
         readiness: &Readiness,
         stop: &CancellationToken,
     ) -> Self {
@@ -138,10 +140,11 @@ impl Scope {
         };
         let schedule = &args.schedule;
         let slow = args.outside.delivery_timeout;
-        let cluster = crate::cluster::Reconciler::new(caches.clone());
+        let cluster = crate::cluster::Reconciler::new(caches.clone(), Arc::clone(workshop));
         scope.run(clusters, cluster, schedule.cluster_concurrency, slow, &caches);
+        let machine = crate::machine::Reconciler::new(caches.clone(), Arc::clone(workshop));
+        scope.run(machines, machine, schedule.machine_concurrency, slow, &caches);
         scope.watches.spawn(domains.watch.run(readiness.clone()));
-        scope.watches.spawn(machines.watch.run(readiness.clone()));
         scope.watches.spawn(services.watch.run(readiness.clone()));
         scope.watches.spawn(replicas.watch.run(readiness.clone()));
         scope

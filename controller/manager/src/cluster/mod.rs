@@ -35,17 +35,17 @@ impl Reconciler {
 
 /// What was seen of the source: the release, none because nothing is delivered, or why there is no
 /// newer one. A source that cannot be read leaves the rest of the report standing.
-pub type Seen = Result<Option<Release>, ClusterFailure>;
+pub type Seen = Result<Option<Release>, Arc<ClusterFailure>>;
 
 impl driver::Reconciler for Reconciler {
     type Kind = Cluster;
     /// Names of the Cluster's Machines and their configurations.
     type Inputs = Vec<(String, String)>;
-    type Desired = Result<Option<Wanted>, ClusterFailure>;
+    type Desired = Result<Option<Wanted>, Arc<ClusterFailure>>;
     type Observed = Seen;
     /// A release is a fact about the source; nothing outside is changed for it.
     type Change = String;
-    type Failure = ClusterFailure;
+    type Failure = Arc<ClusterFailure>;
 
     const CONDITIONS: &'static [ConditionType] =
         &[ConditionType::Available, ConditionType::ReleaseReady, ConditionType::UpToDate];
@@ -57,16 +57,24 @@ impl driver::Reconciler for Reconciler {
     }
 
     fn validate(&self, cluster: &Cluster, machines: Self::Inputs) -> Step<Self::Desired, Self> {
-        Ok(release::wanted(cluster, &machines))
+        Ok(release::wanted(cluster, &machines).map_err(Arc::new))
     }
 
-    async fn observe(&self, visit: &Visit<'_, Cluster>, desired: &Self::Desired) -> Step<Seen, Self> {
-        let Ok(Some(wanted)) = desired else { return Ok(Ok(None)) };
+    async fn observe(
+        &self,
+        visit: &Visit<'_, Cluster>,
+        desired: &Self::Desired,
+    ) -> Step<Seen, Self> {
+        let wanted = match desired {
+            Ok(Some(wanted)) => wanted,
+            Ok(None) => return Ok(Ok(None)),
+            Err(failure) => return Ok(Err(Arc::clone(failure))),
+        };
         let nix = match self.workshop.nix().await {
             Ok(nix) => nix,
-            Err(error) => return Ok(Err(error.into())),
+            Err(error) => return Ok(Err(Arc::new(error.into()))),
         };
-        Ok(release::resolve(nix, wanted, visit.now()).await.map(Some))
+        Ok(release::resolve(nix, wanted, visit.now()).await.map(Some).map_err(Arc::new))
     }
 
     fn plan(&self, _desired: &Self::Desired, _observed: &Seen) -> Plan<String> {
@@ -86,12 +94,12 @@ impl driver::Reconciler for Reconciler {
     async fn report(
         &self,
         visit: &Visit<'_, Cluster>,
-        desired: &Self::Desired,
+        _desired: &Self::Desired,
         observed: &Seen,
         _plan: &Plan<String>,
         status: &mut ClusterStatus,
-    ) -> Report<ClusterFailure> {
-        report::report(visit, &self.caches, desired, observed, status)
+    ) -> Report<Arc<ClusterFailure>> {
+        report::report(visit, &self.caches, observed, status)
     }
 
     async fn cleanup(&self, _visit: &Visit<'_, Cluster>) -> Step<Outcome, Self> {

@@ -42,10 +42,8 @@ pub(super) fn wanted(
             why: "fetching with credentials is not carried out by this version",
         });
     }
-    let invalid = |field, why: cim_nixos::ParseError| ClusterFailure::Invalid {
-        field,
-        why: why.to_string(),
-    };
+    let invalid =
+        |field, why: cim_nixos::ParseError| ClusterFailure::Invalid { field, why: why.to_string() };
     let source = cim_nixos::Source::parse(&spec.flake, spec.ref_.as_deref(), spec.rev.as_deref())
         .map_err(|why| invalid("spec.source", why))?;
     let machines = machines
@@ -92,15 +90,14 @@ pub(super) async fn resolve(
     let machines = wanted
         .machines
         .iter()
-        .map(|(name, attribute)| machine(name, evaluation.get(attribute)))
+        .map(|(name, attribute)| machine(name, attribute, evaluation.get(attribute)))
         .collect();
     let since = wanted.present.as_ref().filter(|present| present.rev == locked.rev.as_str());
     let since = since.and_then(|present| present.since.clone()).unwrap_or_else(|| now.clone());
     Ok(release(&wanted.spec, &locked, since, machines))
 }
 
-/// Whether `release` was evaluated for exactly these machines and configurations. The name of a
-/// derivation does not tell its configuration, so a changed one counts as another machine.
+/// Whether `release` was evaluated for exactly these machines and configurations.
 fn is_for(release: &Release, machines: &BTreeMap<String, Attribute>) -> bool {
     release.machines.len() == machines.len()
         && release.machines.iter().all(|machine| {
@@ -130,9 +127,14 @@ fn release(
 
 fn machine(
     name: &str,
+    attribute: &Attribute,
     evaluated: Option<&Result<Toplevel, AttributeError>>,
 ) -> ReleaseMachine {
-    let entry = ReleaseMachine { name: name.to_owned(), ..ReleaseMachine::default() };
+    let entry = ReleaseMachine {
+        name: name.to_owned(),
+        configuration: attribute.to_string(),
+        ..ReleaseMachine::default()
+    };
     match evaluated {
         Some(Ok(toplevel)) => ReleaseMachine {
             drv_path: Some(toplevel.derivation.to_string()),

@@ -1,0 +1,85 @@
+//! What can go wrong with a Machine.
+
+use cim_crds::conditions::reasons;
+
+use crate::outcome::{Class, Failure};
+use crate::secret::SecretError;
+
+/// What can go wrong with a Machine.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineFailure {
+    /// The spec asks for what this version cannot do.
+    #[error("{field}: {why}")]
+    Unsupported {
+        /// The field.
+        field: &'static str,
+        /// What it asks for, and what to write instead.
+        why: String,
+    },
+    /// The spec contradicts itself or its Secrets.
+    #[error("{field}: {why}")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+        /// What it has, and what is wanted.
+        why: String,
+    },
+    /// A credential is missing or unusable.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The Cluster's release holds no closure for this machine.
+    #[error("the release has no closure for this machine: {0}")]
+    NoClosure(String),
+    /// The machine could not be seen.
+    #[error("{message}")]
+    Unreachable {
+        /// The class, as `cim-nixos` names it.
+        reason: &'static str,
+        /// What happened.
+        message: String,
+    },
+    /// The closure was activated, and that did not succeed.
+    #[error("activation of {closure} did not succeed: {outcome}")]
+    Activation {
+        /// The class, as `cim-nixos` names it.
+        reason: &'static str,
+        /// The closure.
+        closure: String,
+        /// How it ended, and the end of its log.
+        outcome: String,
+    },
+    /// Building, signing, copying or activating failed.
+    #[error(transparent)]
+    Delivery(#[from] cim_nixos::Error),
+}
+
+impl Failure for MachineFailure {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Unsupported { .. } => "Unsupported",
+            Self::Invalid { .. } => reasons::INVALID_SPEC,
+            Self::Secret(error) => error.reason(),
+            Self::NoClosure(_) => "NoClosure",
+            Self::Unreachable { reason, .. } | Self::Activation { reason, .. } => reason,
+            Self::Delivery(error) => error.reason(),
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::Secret(error) => error.class(),
+            // Another key, or a key that is not let in, needs a person; a dead host may come back.
+            Self::Unreachable { reason, .. } if needs_a_person(reason) => Class::Stalled,
+            Self::Unreachable { .. } | Self::Activation { .. } => Class::Retry,
+            Self::Delivery(error) if error.is_transient() => Class::Retry,
+            Self::Unsupported { .. }
+            | Self::Invalid { .. }
+            | Self::NoClosure(_)
+            | Self::Delivery(_) => Class::Stalled,
+        }
+    }
+}
+
+fn needs_a_person(reason: &str) -> bool {
+    matches!(reason, "HostKeyMismatch" | "AuthFailed" | "BadOutput")
+}
