@@ -125,27 +125,32 @@ impl Access {
         verb: &'static str,
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, Error> {
-        let server = || self.server.clone();
-        let answer = tokio::time::timeout(self.timeout, request)
-            .await
-            .map_err(|_| Error::Deadline { server: server(), after: self.timeout })?;
-        let resource = || format!("{}.{GROUP}", K::plural(&()));
-        answer.map_err(|error| match error {
-            kube::Error::Api(status) => match status.code {
-                401 => Error::Unauthorized { server: server() },
-                403 => Error::Forbidden { verb, resource: resource(), message: status.message },
-                404 => Error::NotInstalled { server: server(), resource: resource() },
-                _ => Error::Api {
-                    verb,
-                    resource: resource(),
-                    source: Box::new(kube::Error::Api(status)),
-                },
-            },
-            error @ (kube::Error::Service(_) | kube::Error::HyperError(_)) => {
-                Error::Unreachable { server: server(), source: Box::new(error) }
+        let after = self.timeout;
+        match tokio::time::timeout(after, request).await {
+            Ok(answer) => answer.map_err(|error| explain::<K>(&self.server, verb, error)),
+            Err(_) => Err(Error::Deadline { server: self.server.clone(), after }),
+        }
+    }
+}
+
+/// What an error of the client means to whoever typed the command.
+fn explain<K: Kind>(server: &str, verb: &'static str, error: kube::Error) -> Error {
+    let server = server.to_owned();
+    let resource = format!("{}.{GROUP}", K::plural(&()));
+    match error {
+        kube::Error::Api(status) => match status.code {
+            401 => Error::Unauthorized { server },
+            403 => Error::Forbidden { verb, resource, message: status.message },
+            404 => Error::NotInstalled { server, resource },
+            code => {
+                let message = format!("{} (HTTP status {code})", status.message);
+                Error::Api { verb, resource, message }
             }
-            error => Error::Api { verb, resource: resource(), source: Box::new(error) },
-        })
+        },
+        error @ (kube::Error::Service(_) | kube::Error::HyperError(_)) => {
+            Error::Unreachable { server, source: Box::new(error) }
+        }
+        error => Error::Api { verb, resource, message: error.to_string() },
     }
 }
 
@@ -162,4 +167,24 @@ async fn configuration(global: &Global) -> Result<Config, Error> {
     }
     let options = KubeConfigOptions { context: global.context.clone(), ..Default::default() };
     Config::from_custom_kubeconfig(merged, &options).await.map_err(wrap)
+}
+
+#[cfg(test)]
+mod tests {
+    use cim_crds::Machine;
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn refusals_of_the_api_server_say_what_to_do() {
+        let told = |code, message: &str| {
+            let status = Status { code, ..Status::failure(message, "") };
+            let error = kube::Error::Api(status.boxed());
+            explain::<Machine>("https://10.0.0.1:6443", "list", error).chain()
+        };
+        let texts =
+            [told(401, ""), told(403, "User \"bob\" cannot"), told(404, ""), told(500, "etcd")];
+        insta::assert_snapshot!(texts.join("\n"));
+    }
 }

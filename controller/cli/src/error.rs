@@ -74,16 +74,15 @@ pub(crate) enum Error {
         /// In the words of the API server.
         message: String,
     },
-    /// The API server refuses for another reason.
-    #[error("cannot {verb} {resource}")]
+    /// The API server refuses for another reason, or its answer makes no sense.
+    #[error("cannot {verb} {resource}: {message}")]
     Api {
         /// Such as `list`.
         verb: &'static str,
         /// Such as `machines.cim.dev`.
         resource: String,
-        /// In the words of the API server.
-        #[source]
-        source: Box<kube::Error>,
+        /// In the words of the API server, or of the client.
+        message: String,
     },
     /// No object of that kind and name.
     #[error("there is no {kind} {name} in namespace {namespace}{}", those(.known))]
