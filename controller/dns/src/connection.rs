@@ -126,12 +126,11 @@ impl Connection {
             return Err(malformed("it is truncated, although it came by TCP".to_owned()));
         }
         if let (Some(verifier), Some(key)) = (&mut sent.verifier, &self.key) {
-            verifier.verify(&reply, unix_seconds()).or_else(|failure| {
-                explain_unsigned(&reply, failure).ok_or_else(|| Error::Tsig {
-                    server: self.server.clone(),
-                    key: key.name().clone(),
-                    failure,
-                })
+            let checked = verifier.verify(&reply, unix_seconds());
+            checked.or_else(|failure| explain(&reply, failure)).map_err(|failure| Error::Tsig {
+                server: self.server.clone(),
+                key: key.name().clone(),
+                failure,
             })?;
         }
         Ok(reply)
@@ -150,11 +149,12 @@ impl Connection {
     }
 }
 
-/// Some servers do not sign a refusal (FORMERR, REFUSED before the key is looked at). It carries no
-/// data that could be believed, so it passes as the refusal that it is.
-fn explain_unsigned(reply: &Reply, failure: TsigFailure) -> Option<()> {
+/// Some servers do not sign a refusal (FORMERR, REFUSED before the key is looked at, Knot's NOTAUTH
+/// for a zone or a key that it does not have). It carries no data that could be believed, so it
+/// passes as the refusal that it is.
+fn explain(reply: &Reply, failure: TsigFailure) -> Result<(), TsigFailure> {
     let refused = reply.rcode() != Rcode::NOERROR && reply.answers().is_empty();
-    (failure == TsigFailure::Unsigned && refused).then_some(())
+    if failure == TsigFailure::Unsigned && refused { Ok(()) } else { Err(failure) }
 }
 
 fn sign(message: &mut Message, key: &TsigKey, what: &'static str) -> Result<Verifier, Error> {

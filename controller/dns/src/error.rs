@@ -243,14 +243,16 @@ impl Error {
 /// In which way a signature was refused (RFC 8945 section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TsigFailure {
-    /// The server does not know the key, or knows it with another algorithm.
-    #[error("the server answers BADKEY: it has no key of this name and algorithm")]
+    /// The server does not know the key, or knows it with another algorithm. Knot from 3.4 on answers
+    /// this with an unsigned NOTAUTH, as it does for a zone that it does not serve; see
+    /// [`Error::Refused`].
+    #[error("the server has no key of this name and algorithm (BADKEY)")]
     BadKey,
     /// The secrets differ.
-    #[error("the server answers BADSIG: its secret for this key is another one")]
+    #[error("the server has another secret for this key (BADSIG)")]
     BadSignature,
     /// The clocks differ.
-    #[error("the server answers BADTIME: its clock and ours differ by {}; set both by NTP", Skew(*.ahead))]
+    #[error("the clocks differ by {}; set both by NTP (BADTIME)", Skew(*.ahead))]
     BadTime {
         /// By how many seconds the server's clock is ahead of ours, where it says so.
         ahead: Option<i64>,

@@ -71,7 +71,8 @@ impl Connection {
         match rcode {
             Rcode::NOERROR => Ok(()),
             Rcode::NOTAUTH => {
-                let hint = "; is the zone configured and loaded there, and may this key do that?";
+                let hint = "; is the zone configured and loaded there, and has the server our \
+                            key by this name and algorithm?";
                 Err(Error::Refused { server, what, zone, rcode, hint })
             }
             Rcode::REFUSED => {
