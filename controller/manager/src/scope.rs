@@ -139,12 +139,15 @@ impl Scope {
             controllers: JoinSet::new(),
         };
         let schedule = &args.schedule;
+        let quick = args.outside.reconcile_timeout;
         let slow = args.outside.delivery_timeout;
         let cluster = crate::cluster::Reconciler::new(caches.clone(), Arc::clone(workshop));
         scope.run(clusters, cluster, schedule.cluster_concurrency, slow, &caches);
         let machine = crate::machine::Reconciler::new(caches.clone(), Arc::clone(workshop));
         scope.run(machines, machine, schedule.machine_concurrency, slow, &caches);
-        scope.watches.spawn(domains.watch.run(readiness.clone()));
+        let timeout = args.outside.external_timeout;
+        let domain = crate::domain::Reconciler::new(caches.clone(), metrics.clone(), timeout);
+        scope.run(domains, domain, schedule.domain_concurrency, quick, &caches);
         scope.watches.spawn(services.watch.run(readiness.clone()));
         scope.watches.spawn(replicas.watch.run(readiness.clone()));
         scope
@@ -222,6 +225,17 @@ impl Scope {
 }
 
 impl Caches {
+    /// Objects of a namespace that name something and do not fit their schema: `Machine/host1`.
+    pub fn unreadable(&self, namespace: &str) -> Vec<String> {
+        let of = |kind: &'static str, names: Vec<String>| {
+            names.into_iter().map(move |name| format!("{kind}/{name}"))
+        };
+        of(Cluster::KIND, self.clusters.unreadable(namespace))
+            .chain(of(Machine::KIND, self.machines.unreadable(namespace)))
+            .chain(of(Service::KIND, self.services.unreadable(namespace)))
+            .collect()
+    }
+
     /// Waits until each cache is complete; `false` when a watch has ended.
     async fn synced(&self) -> bool {
         let Self { domains, clusters, machines, services, replicas } = self;

@@ -5,7 +5,7 @@
 
 mod objects;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cim_plan::DriftClass;
 use prometheus::{
@@ -91,7 +91,7 @@ impl Metrics {
             external_calls: counter(
                 &registry,
                 "cim_external_calls_total",
-                "Calls to servers outside Kubernetes by provider, operation and result (ok, error, timeout).",
+                "Calls to servers outside Kubernetes by provider, operation and result (ok, error).",
                 &["provider", "operation", "result"],
             )?,
             external_duration: histogram(
@@ -196,7 +196,7 @@ impl Metrics {
         self.corrections.with_label_values(&[kind, namespace]).inc_by(changes);
     }
 
-    /// Counts one call to `provider` outside Kubernetes; `result` is ok, error or timeout.
+    /// Counts one call to `provider` outside Kubernetes; `result` is ok or error.
     pub fn external_call(
         &self,
         provider: &'static str,
@@ -208,6 +208,20 @@ impl Metrics {
         self.external_duration
             .with_label_values(&[provider, operation])
             .observe(duration.as_secs_f64());
+    }
+
+    /// Waits for a call to `provider` outside Kubernetes, and counts it.
+    pub async fn external<T, E>(
+        &self,
+        provider: &'static str,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let started = Instant::now();
+        let answer = call.await;
+        let result = if answer.is_ok() { "ok" } else { "error" };
+        self.external_call(provider, operation, result, started.elapsed());
+        answer
     }
 
     /// Counts one writing request to the API server.
