@@ -4,10 +4,12 @@
 //! `async fn(&Lab) -> Outcome` in a module here and name it in [`all`]. A case leaves the lab as it
 //! found it, or uses names of its own in it.
 
+mod cimctl;
 mod dns;
 mod harness;
 mod hold;
 mod isolation;
+mod nats;
 mod servers;
 
 use std::process::ExitCode;
@@ -23,6 +25,7 @@ fn all() -> Vec<Case> {
         servers::dns_answers_and_takes_updates,
         servers::hosts_let_the_deploy_user_do_one_thing,
         servers::a_host_boots_again,
+        servers::the_controllers_container_is_like_its_pod,
         servers::a_flake_becomes_a_running_closure,
         dns::records_are_made_repaired_and_foreign_ones_left_alone,
         dns::a_name_changes_its_type_without_a_gap,
@@ -32,6 +35,19 @@ fn all() -> Vec<Case> {
         dns::a_record_that_changed_meanwhile_is_not_overwritten,
         dns::deletions_wait_for_a_person_and_strangers_are_safe,
         dns::an_answer_too_large_for_udp_is_read_by_tcp,
+        nats::an_account_is_made_equal_on_all_servers,
+        nats::creds_do_what_they_may_and_nothing_else,
+        nats::a_changed_role_reaches_a_live_client,
+        nats::an_account_deleted_by_hand_comes_back,
+        nats::a_jwt_changed_by_hand_is_put_right,
+        nats::another_operator_is_refused_before_anything_is_pushed,
+        nats::a_server_that_is_down_is_unverified_and_catches_up,
+        nats::nobody_there_is_an_error_that_names_whom_we_tried,
+        nats::a_deleted_account_stays_deleted_though_a_server_was_away,
+        nats::streams_are_made_repaired_and_those_of_others_left_alone,
+        cimctl::it_shows_what_the_cluster_holds,
+        cimctl::it_requests_a_reconciliation_and_waits_for_the_echo,
+        cimctl::it_says_which_right_is_missing,
         isolation::two_labs_live_side_by_side,
         isolation::nothing_outlives_a_killed_lab,
         isolation::ctrl_c_ends_a_lab_in_order,
