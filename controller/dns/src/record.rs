@@ -46,6 +46,13 @@ impl RecordType {
         matches!(self.0, 24 | 25 | 30 | 43 | 46 | 47 | 48 | 50 | 51 | 59 | 60 | 63 | 65_534)
     }
 
+    /// Whether a signed zone has records of this type beside a CNAME (RFC 4035 section 2.5).
+    pub(crate) fn is_beside_cname(self) -> bool {
+        const RRSIG: u16 = 46;
+        const NSEC: u16 = 47;
+        matches!(self.0, RRSIG | NSEC)
+    }
+
     /// Whether this crate writes records of this type.
     pub fn is_writable(self) -> bool {
         matches!(

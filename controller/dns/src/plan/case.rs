@@ -180,7 +180,9 @@ impl Judge<'_> {
         let sets_cname = verdict.edits.iter().any(|edit| edit.kind == RecordType::CNAME);
         let found = self.case.found.iter().map(|(kind, have)| (*kind, *have));
         let others: Vec<(RecordType, &RrSet)> = found
-            .filter(|(kind, _)| !kind.is_dnssec() && (*kind == RecordType::CNAME) != sets_cname)
+            .filter(|(kind, _)| {
+                !kind.is_beside_cname() && (*kind == RecordType::CNAME) != sets_cname
+            })
             .collect();
         let (movable, fixed): (Vec<_>, Vec<_>) =
             others.iter().partition(|(kind, have)| self.displaceable(*kind, have));

@@ -205,6 +205,10 @@ fn nothing_is_done_at_a_name_where_a_cname_has_no_room() {
     assert_eq!(blocked.findings(), ["missing a CNAME", "unexpected a A", "unexpected a TXT"]);
     assert_eq!(blocked.conflicts(), [ConflictReason::Occupied { by: vec![RecordType::TXT] }]);
     assert_eq!(blocked.ledger(), ["a A"]);
+    // The records of a signed zone stand beside a CNAME, a chain of trust does not.
+    let signed = scene(&[CNAME], &[A1, "a 300 RRSIG x", "a 300 NSEC x"], &[A1]);
+    assert_eq!(signed.changes().len(), 1);
+    assert!(scene(&[CNAME], &[A1, "a 300 DS x"], &[A1]).changes().is_empty());
     let other = scene(&[A1, "a 300 TXT x"], &[CNAME], &[]);
     assert_eq!(other.changes(), [""; 0]);
     assert_eq!(other.conflicts().len(), 2);

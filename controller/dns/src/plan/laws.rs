@@ -53,7 +53,9 @@ impl World {
     fn update(&mut self, record: &Record) {
         let key = key_of(record);
         if record.dns_class == DNSClass::ANY {
-            self.records.remove(&key);
+            let any = RecordType(rr::RecordType::ANY.into());
+            let goes = |k: &RecordKey| k.name == key.name && [k.kind, any].contains(&key.kind);
+            self.records.retain(|k, _| !goes(k));
             return;
         }
         let at_name = |kind: fn(RecordType) -> bool| {
