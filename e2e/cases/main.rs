@@ -29,6 +29,7 @@ fn all() -> Vec<Case> {
         servers::a_flake_becomes_a_running_closure,
         dns::records_are_made_repaired_and_foreign_ones_left_alone,
         dns::a_name_changes_its_type_without_a_gap,
+        dns::a_name_of_a_signed_zone_changes_its_type_without_a_gap,
         dns::wrong_keys_are_told_apart,
         dns::a_server_that_is_away_loses_nothing,
         dns::a_large_zone_is_read_whole_or_not_at_all,
