@@ -149,7 +149,8 @@ impl Scope {
         let domain = crate::domain::Reconciler::new(caches.clone(), metrics.clone(), timeout);
         scope.run(domains, domain, schedule.domain_concurrency, quick, &caches);
         scope.watches.spawn(services.watch.run(readiness.clone()));
-        scope.watches.spawn(replicas.watch.run(readiness.clone()));
+        let replica = crate::object_replica::Reconciler::new(caches.clone(), timeout);
+        scope.run(replicas, replica, schedule.object_replica_concurrency, slow, &caches);
         scope
     }
 

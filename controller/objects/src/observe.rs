@@ -7,9 +7,11 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -188,14 +190,25 @@ async fn rehash_all(
     progress: OnProgress<'_>,
 ) {
     let end = Instant::now() + limits.pass;
-    let jobs = due.into_iter().filter_map(|(cid, id)| Some((cid, stores.get(&id)?, id)));
-    let mut verdicts = stream::iter(jobs)
-        .take_while(|_| std::future::ready(Instant::now() < end))
-        .map(|(cid, store, id)| async move {
-            (cid, id, verify(store.as_ref(), &cid, limits, progress).await)
+    // Boxed and collected first: the compiler cannot prove `Send` of a stream whose closures take
+    // borrowed items.
+    let jobs: Vec<BoxFuture<'_, _>> = due
+        .into_iter()
+        .filter_map(|(cid, id)| {
+            let store = Arc::clone(stores.get(&id)?);
+            let job = async move {
+                if Instant::now() >= end {
+                    return None;
+                }
+                let verdict = verify(store.as_ref(), &cid, limits, progress).await;
+                Some((cid, id, verdict))
+            };
+            Some(job.boxed())
         })
-        .buffer_unordered(limits.jobs.max(1));
-    while let Some((cid, id, verdict)) = verdicts.next().await {
+        .collect();
+    let mut verdicts = stream::iter(jobs).buffer_unordered(limits.jobs.max(1));
+    while let Some(verdict) = verdicts.next().await {
+        let Some((cid, id, verdict)) = verdict else { continue };
         match verdict {
             Verdict::Verified(entry) => ledger.verified(&id, entry, now),
             Verdict::Corrupt { entry, why } => ledger.corrupt(&id, entry, now, why),

@@ -77,6 +77,15 @@ impl AccountClient {
         Ok(Self { client: connect(servers, creds, name, deadlines).await?, deadlines })
     }
 
+    /// The JetStream context of this connection, in `domain` or in that of the servers.
+    pub fn context(&self, domain: Option<&str>) -> async_nats::jetstream::Context {
+        let client = self.client.clone();
+        match domain {
+            Some(domain) => async_nats::jetstream::with_domain(client, domain),
+            None => async_nats::jetstream::new(client),
+        }
+    }
+
     /// All streams of the account.
     pub async fn observe(&self) -> Result<Observed> {
         let subject = "$JS.API.STREAM.LIST";

@@ -12,7 +12,8 @@ mod put;
 mod remove;
 
 use cim_plan::Plan;
-use futures::{StreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -98,15 +99,23 @@ async fn make_all(
     progress: OnProgress<'_>,
     applied: &mut Applied,
 ) {
-    let jobs = plan.changes.iter().filter_map(|change| Some((change, Job::of(change)?)));
-    let mut made = stream::iter(jobs)
-        .map(|(change, job)| async move {
-            if Instant::now() >= end {
-                return (change, None);
-            }
-            (change, Some(make(stores, &job, limits, progress).await))
+    // Boxed and collected first: the compiler cannot prove `Send` of a stream whose closures take
+    // borrowed items.
+    let jobs: Vec<BoxFuture<'_, _>> = plan
+        .changes
+        .iter()
+        .filter_map(|change| Some((change, Job::of(change)?)))
+        .map(|(change, job)| {
+            let job = async move {
+                if Instant::now() >= end {
+                    return (change, None);
+                }
+                (change, Some(make(stores, &job, limits, progress).await))
+            };
+            job.boxed()
         })
-        .buffer_unordered(limits.jobs.max(1));
+        .collect();
+    let mut made = stream::iter(jobs).buffer_unordered(limits.jobs.max(1));
     while let Some((change, made)) = made.next().await {
         let Some(Made { verdict, suspects }) = made else {
             let why = "this pass is over; the next one goes on".to_owned();
