@@ -10,7 +10,7 @@ use crate::Rdata;
 /// The records of one name and one type. They share one time to live (RFC 2181 section 5.2).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RrSet {
-    /// Time to live, in seconds, at most [`MAX_TTL`].
+    /// Time to live, in seconds, at most [`MAX_TTL`](crate::MAX_TTL).
     pub ttl: u32,
     /// The values; never empty in a desired or an observed zone.
     pub values: BTreeSet<Rdata>,
