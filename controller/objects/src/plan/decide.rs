@@ -167,7 +167,9 @@ fn remove(
     let limit = if due { census.replicas.desired() } else { census.replicas.max() };
     let present = survivors - census.presumed.len() + decision.additions.len();
     let excess = present.saturating_sub(limit);
-    let spare = rest.iter().rev().filter(|site| site.has == Has::Copy).take(excess);
+    let there =
+        |site: &&Site<'_>| site.has == Has::Copy && !census.presumed.contains(&site.spec.id);
+    let spare = rest.iter().rev().filter(there).take(excess);
     // A corrupt copy where none belongs is not worth repairing.
     let corrupt = rest.iter().filter(|site| site.has == Has::Corrupt);
     for site in spare.chain(corrupt) {

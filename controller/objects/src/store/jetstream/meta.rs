@@ -63,7 +63,9 @@ impl Meta {
     }
 
     fn is_link(&self) -> bool {
-        self.options.as_ref().is_some_and(|options| options.rest.contains_key("link"))
+        // Some clients write `"link": null`.
+        let link = self.options.as_ref().and_then(|options| options.rest.get("link"));
+        link.is_some_and(|link| !link.is_null())
     }
 }
 

@@ -40,6 +40,11 @@ const READ_BYTES: usize = 4 << 20;
 /// Messages requested at a time when they are small.
 const READ_MESSAGES: usize = 1000;
 
+/// How often something is asked for that another server of the cluster has just confirmed.
+const TRIES: u32 = 8;
+/// The pause between the first two tries, which grows by itself.
+const WORD: Duration = Duration::from_millis(10);
+
 /// One bucket as a [`Store`].
 #[derive(Clone)]
 pub struct JetStreamStore {
@@ -56,10 +61,12 @@ impl JetStreamStore {
     /// request may take, and how long a transfer may stand still.
     pub fn new(
         id: StoreId,
-        context: jetstream::Context,
+        mut context: jetstream::Context,
         bucket: Bucket,
         deadline: Duration,
     ) -> Self {
+        // Ours ends first, and says which store did not answer.
+        context.set_timeout(deadline.saturating_mul(2));
         Self { id, context, bucket, deadline }
     }
 
@@ -77,6 +84,11 @@ impl JetStreamStore {
             Ok(result) => result.map_err(|error| self.error(action, &error)),
             Err(_) => Err(Error::Deadline { store: self.id.clone(), action, after: self.deadline }),
         }
+    }
+
+    /// Waits for word to get around a cluster before the try after the `nth`.
+    async fn pause(&self, nth: u32) {
+        tokio::time::sleep(WORD * nth).await;
     }
 
     async fn stream(&self) -> Result<Stream<()>, Error> {

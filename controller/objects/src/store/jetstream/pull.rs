@@ -13,7 +13,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use std::time::Duration;
 
-use super::{JetStreamStore, READ_BYTES};
+use super::{JetStreamStore, READ_BYTES, TRIES};
 use crate::Error;
 
 /// How long the server keeps a reader that has gone silent.
@@ -48,7 +48,7 @@ pub(super) struct Pull {
     inbox: Subscriber,
     inbox_prefix: String,
     batch: usize,
-    requests: u64,
+    requests: u32,
     /// Messages still to come of the open request; none when no request is open.
     open: Option<usize>,
     /// Messages received of the open request.
@@ -120,6 +120,11 @@ impl Pull {
             let message = self.store.within(Self::ACTION, next).await?;
             match message.status {
                 None => return self.part(message).map(Some),
+                // In a cluster the new consumer may be known here only a moment later.
+                Some(StatusCode::NO_RESPONDERS) if self.last == 0 && self.requests < TRIES => {
+                    self.open = None;
+                    self.store.pause(self.requests).await;
+                }
                 Some(status) if message.subject.as_str() == self.reply() => {
                     self.status(status, message.description.as_deref().unwrap_or_default())?;
                 }

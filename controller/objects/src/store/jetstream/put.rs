@@ -11,8 +11,8 @@ use async_nats::jetstream::message::PublishMessage;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 
-use super::JetStreamStore;
 use super::meta::{Meta, Options};
+use super::{JetStreamStore, TRIES};
 use crate::store::{ByteStream, Entry, Over, Put, Version};
 use crate::{Attributes, Cid, Error, Hashed, Hasher, Profile, Verifier, meta_key};
 
@@ -185,18 +185,51 @@ impl<'a> Upload<'a> {
     }
 
     async fn send_chunk(&mut self, chunk: Bytes) -> Result<(), Error> {
+        if self.chunks == 0 {
+            return self.send_first(chunk).await;
+        }
         if self.in_flight.len() >= self.store.bucket.window.max(1) {
             self.await_oldest().await?;
         }
+        let ack = self.publish(chunk).await?;
+        self.in_flight.push_back(ack);
+        self.chunks += 1;
+        Ok(())
+    }
+
+    /// The first chunk goes alone: a bucket that was created a moment ago may not be known yet to
+    /// the server that we talk to, and later chunks must not overtake it.
+    async fn send_first(&mut self, chunk: Bytes) -> Result<(), Error> {
+        for nth in 1.. {
+            let ack = self.publish(chunk.clone()).await?;
+            let stored = async {
+                match ack.await {
+                    Ok(ack) => Ok(Some(ack.sequence)),
+                    Err(error)
+                        if error.kind() == PublishErrorKind::StreamNotFound && nth < TRIES =>
+                    {
+                        Ok(None)
+                    }
+                    Err(error) => Err(error),
+                }
+            };
+            if let Some(sequence) = self.store.within(Self::ACTION, stored).await? {
+                self.last = sequence;
+                self.chunks = 1;
+                break;
+            }
+            self.store.pause(nth).await;
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, chunk: Bytes) -> Result<PublishAckFuture, Error> {
         let message = PublishMessage::build()
             .payload(chunk)
             .headers(self.headers.clone())
             .expected_stream(self.store.bucket.name.stream());
         let publish = self.store.context.send_publish(self.subject.clone(), message);
-        let ack = self.store.within(Self::ACTION, publish).await?;
-        self.in_flight.push_back(ack);
-        self.chunks += 1;
-        Ok(())
+        self.store.within(Self::ACTION, publish).await
     }
 
     async fn await_oldest(&mut self) -> Result<(), Error> {
