@@ -6,6 +6,7 @@ mod error;
 pub mod jetstream;
 pub mod jwt;
 pub mod keys;
+mod login;
 mod name;
 pub mod operator;
 mod subject;
@@ -16,6 +17,7 @@ mod user;
 
 pub use creds::Creds;
 pub use error::{Error, Result};
+pub use login::{Login, login};
 pub use name::{AccountName, RoleName, StreamName};
 pub use operator::OperatorBundle;
 pub use subject::{InvalidSubject, Subject};

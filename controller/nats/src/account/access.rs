@@ -8,6 +8,9 @@ use crate::jwt::{Permission, Permissions, ResponsePermission, Template};
 use crate::name::StreamName;
 use crate::subject::Subject;
 
+/// By this a client learns what the server thinks that it may; about itself only.
+pub(crate) const USER_INFO: &str = "$SYS.REQ.USER.INFO";
+
 /// What the users of one role may do. Nothing is allowed that is not listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
@@ -122,6 +125,7 @@ impl Access {
     /// The scope of the role's signing key.
     pub fn template(&self) -> Template {
         let mut publish: Vec<String> = self.publish.iter().map(ToString::to_string).collect();
+        publish.push(USER_INFO.into());
         for stream in &self.streams {
             publish.extend(read_stream(stream.as_str()));
         }
@@ -140,20 +144,15 @@ impl Access {
         subscribe.sort_unstable();
         subscribe.dedup();
         Template::unlimited(Permissions {
-            r#pub: only(publish),
-            sub: only(subscribe),
+            // Neither list is ever empty, which would allow everything.
+            r#pub: Permission { allow: publish, deny: Vec::new() },
+            sub: Permission { allow: subscribe, deny: Vec::new() },
             resp: (!self.subscribe.is_empty()).then_some(ResponsePermission {
                 max: self.responses.max,
                 ttl: i64::from(self.responses.within) * 1_000_000_000,
             }),
         })
     }
-}
-
-/// These subjects and no other. An empty list of allowed subjects would allow all.
-fn only(allow: Vec<String>) -> Permission {
-    let deny = if allow.is_empty() { vec![">".to_owned()] } else { Vec::new() };
-    Permission { allow, deny }
 }
 
 /// Subjects of the JetStream API by which a client reads one stream.
@@ -200,7 +199,7 @@ mod tests {
     #[test]
     fn nothing_listed_is_nothing_allowed() {
         let template = Access::default().template();
-        assert_eq!(template.permissions.r#pub.deny, [">"]);
+        assert_eq!(template.permissions.r#pub.allow, [USER_INFO]);
         assert_eq!(template.permissions.sub.allow, ["_INBOX.>"]);
         assert_eq!(template.permissions.resp, None);
     }

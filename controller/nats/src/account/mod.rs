@@ -11,6 +11,7 @@ mod compile;
 mod keys;
 mod spec;
 
+pub(crate) use access::USER_INFO;
 pub use access::{Access, Inbox, Listen, Responses};
 pub use compile::compile;
 pub use keys::AccountKeys;

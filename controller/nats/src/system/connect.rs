@@ -85,6 +85,8 @@ pub(crate) async fn connect(
     let connecting = ConnectOptions::with_credentials(&creds.reveal())
         .map_err(|error| unreachable(error.to_string()))?
         .name(name)
+        // Of all inbox prefixes the one that every role of ours may use.
+        .custom_inbox_prefix(format!("_INBOX.{}", creds.user().claims().sub))
         .connection_timeout(deadlines.connect)
         .request_timeout(Some(deadlines.jetstream))
         .reconnect_delay_callback(|attempts| {
