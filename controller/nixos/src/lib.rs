@@ -39,7 +39,7 @@ pub use error::{Error, ParseError, Refusal};
 pub use evaluate::{Attribute, AttributeError, Evaluation, Toplevel};
 pub use nix::{Limits, Nix, NixVersion, Tools};
 pub use observe::{Activation, HostState, Link, Observed, Presence, observe};
-pub use plan::{Assessment, Change, Desired, Sync, assess, plan};
+pub use plan::{Assessment, Change, Desired, SyncState, assess, plan};
 pub use private_dir::PrivateDir;
 pub use progress::{Count, Progress, ProgressSink};
 pub use sign::{PublicKey, Signer, SigningKey};

@@ -66,7 +66,7 @@ impl Display for Change {
 
 /// How a machine stands to what it should run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum Sync {
+pub enum SyncState {
     /// It runs the desired closure and will boot it.
     InSync,
     /// It runs a closure of ours, not the desired one.
@@ -88,7 +88,7 @@ pub enum Sync {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assessment {
     /// How it stands to what it should run.
-    pub sync: Sync,
+    pub sync: SyncState,
     /// Whether it needs a reboot to run what it should; `None` where that cannot be told.
     pub reboot_required: Option<bool>,
     /// How the last activation of the desired closure ended, since boot.
@@ -98,7 +98,7 @@ pub struct Assessment {
 /// Judges a machine without planning anything.
 pub fn assess(desired: &Desired, observed: &Observed) -> Assessment {
     let Some(state) = observed.state() else {
-        return Assessment { sync: Sync::Unknown, reboot_required: None, last_outcome: None };
+        return Assessment { sync: SyncState::Unknown, reboot_required: None, last_outcome: None };
     };
     let last_outcome = outcome_of(desired, state, None).cloned();
     let reboot_required = if waits_for_reboot(desired, state) {
@@ -120,7 +120,7 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan<Change> {
     }
 }
 
-fn sync(desired: &Desired, state: &HostState) -> Sync {
+fn sync(desired: &Desired, state: &HostState) -> SyncState {
     let wanted = &desired.closure;
     let is_ours = |link: &Link| match link {
         Link::Missing => true,
@@ -130,14 +130,14 @@ fn sync(desired: &Desired, state: &HostState) -> Sync {
         Link::Foreign(_) => false,
     };
     if running(state).is_some() {
-        return Sync::Activating;
+        return SyncState::Activating;
     }
     match (state.current.is(wanted), state.profile.is(wanted)) {
-        (true, true) => Sync::InSync,
-        (true, false) => Sync::TestOnly,
-        _ if !is_ours(&state.current) || !is_ours(&state.profile) => Sync::Drifted,
-        (false, true) => Sync::Staged,
-        (false, false) => Sync::Outdated,
+        (true, true) => SyncState::InSync,
+        (true, false) => SyncState::TestOnly,
+        _ if !is_ours(&state.current) || !is_ours(&state.profile) => SyncState::Drifted,
+        (false, true) => SyncState::Staged,
+        (false, false) => SyncState::Outdated,
     }
 }
 

@@ -154,7 +154,7 @@ fn plan_of(action: Action, state: HostState) -> Vec<String> {
         .collect()
 }
 
-fn sync_of(state: HostState) -> Sync {
+fn sync_of(state: HostState) -> SyncState {
     assess(&desired(Action::Switch), &Observed::Reached(Box::new(state))).sync
 }
 
@@ -169,22 +169,22 @@ fn job_a(action: Action) -> Job {
 
 #[test]
 fn each_state_has_its_name() {
-    assert_eq!(sync_of(state(Some('a'), Some('a'))), Sync::InSync);
-    assert_eq!(sync_of(state(Some('b'), Some('b'))), Sync::Outdated);
-    assert_eq!(sync_of(state(None, None)), Sync::Outdated);
-    assert_eq!(sync_of(state(Some('b'), Some('a'))), Sync::Staged);
-    assert_eq!(sync_of(state(Some('a'), Some('b'))), Sync::TestOnly);
-    assert_eq!(sync_of(state(Some('c'), Some('b'))), Sync::Drifted);
-    assert_eq!(sync_of(state(Some('b'), Some('c'))), Sync::Drifted);
+    assert_eq!(sync_of(state(Some('a'), Some('a'))), SyncState::InSync);
+    assert_eq!(sync_of(state(Some('b'), Some('b'))), SyncState::Outdated);
+    assert_eq!(sync_of(state(None, None)), SyncState::Outdated);
+    assert_eq!(sync_of(state(Some('b'), Some('a'))), SyncState::Staged);
+    assert_eq!(sync_of(state(Some('a'), Some('b'))), SyncState::TestOnly);
+    assert_eq!(sync_of(state(Some('c'), Some('b'))), SyncState::Drifted);
+    assert_eq!(sync_of(state(Some('b'), Some('c'))), SyncState::Drifted);
     let running = with_activation(state(Some('b'), Some('a')), job_a(Action::Switch), None);
-    assert_eq!(sync_of(running), Sync::Activating);
+    assert_eq!(sync_of(running), SyncState::Activating);
 }
 
 #[test]
 fn without_a_history_nothing_is_called_drift() {
     let desired = Desired { known: vec![], ..desired(Action::Switch) };
     let observed = Observed::Reached(Box::new(state(Some('c'), Some('c'))));
-    assert_eq!(assess(&desired, &observed).sync, Sync::Outdated);
+    assert_eq!(assess(&desired, &observed).sync, SyncState::Outdated);
 }
 
 #[test]
@@ -251,5 +251,5 @@ fn a_machine_that_cannot_be_seen_is_unverified_and_untouched() {
     let plan = plan(&desired(Action::Switch), &observed);
     assert!(plan.is_empty());
     assert_eq!(plan.count(DriftClass::Unverified), 1);
-    assert_eq!(assess(&desired(Action::Switch), &observed).sync, Sync::Unknown);
+    assert_eq!(assess(&desired(Action::Switch), &observed).sync, SyncState::Unknown);
 }

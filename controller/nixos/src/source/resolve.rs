@@ -152,13 +152,16 @@ fn explain(url: &str, on: Option<&GitRef>, rev: &Rev, output: &Output) -> Error 
 
 /// The two faults of a lock file, by Nix's messages of 2.18 to 2.34.
 pub(crate) fn lock_error(url: &str, stderr: &str) -> Option<Error> {
-    const UNLOCKED: [&str; 3] = [
+    const UNLOCKED: [&str; 4] = [
+        // Of a local repository, and of a remote one.
         "requires lock file changes",
+        "cannot write modified lock file",
         "cannot update unlocked flake input",
         "cannot update flake input",
     ];
+    // Any field of the lock may be the one that is noticed first.
     const MISMATCH: [&str; 3] =
-        ["mismatch in field 'narHash'", "NAR hash mismatch", "hash mismatch in input"];
+        ["mismatch in field '", "NAR hash mismatch", "hash mismatch in input"];
     let has = |needles: &[&str]| needles.iter().any(|needle| stderr.contains(needle));
     let (url, detail) = (url.to_owned(), one_line(stderr));
     if has(&UNLOCKED) {
