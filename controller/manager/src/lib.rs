@@ -30,6 +30,7 @@ pub mod result;
 mod run;
 pub mod scope;
 pub mod secret;
+pub mod service;
 pub mod status;
 pub mod watch;
 

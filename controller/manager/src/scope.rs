@@ -148,7 +148,8 @@ impl Scope {
         let timeout = args.outside.external_timeout;
         let domain = crate::domain::Reconciler::new(caches.clone(), metrics.clone(), timeout);
         scope.run(domains, domain, schedule.domain_concurrency, quick, &caches);
-        scope.watches.spawn(services.watch.run(readiness.clone()));
+        let service = crate::service::Reconciler::new(caches.clone(), metrics.clone(), timeout);
+        scope.run(services, service, schedule.service_concurrency, quick, &caches);
         let replica = crate::object_replica::Reconciler::new(caches.clone(), timeout);
         scope.run(replicas, replica, schedule.object_replica_concurrency, slow, &caches);
         scope

@@ -49,7 +49,7 @@ pub(super) fn roles(
 }
 
 /// What a role may do: what its service may, and what is its own.
-fn access(service: &ServiceNats, role: &Role) -> Result<Access, Error> {
+pub fn access(service: &ServiceNats, role: &Role) -> Result<Access, Error> {
     let own = role.nats.clone().unwrap_or_default();
     let publish = service.publish.iter().chain(&own.publish).map(|text| subject(text));
     let subscribe = service.subscribe.iter().chain(&own.subscribe);
@@ -68,7 +68,7 @@ fn access(service: &ServiceNats, role: &Role) -> Result<Access, Error> {
 }
 
 /// Reads a subject of a spec.
-pub(super) fn subject(text: &str) -> Result<Subject, Error> {
+pub fn subject(text: &str) -> Result<Subject, Error> {
     text.parse().map_err(|error: cim_nats::InvalidSubject| Error::Desired {
         field: "subject".to_owned(),
         why: error.to_string(),

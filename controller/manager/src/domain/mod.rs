@@ -39,7 +39,7 @@ use crate::ops::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::scope::Caches;
 
-pub use access::{account_secret, role_of};
+pub use access::{access, account_secret, role_of, subject};
 pub use change::Change;
 pub use failure::{DomainFailure, nats_class, nats_reason};
 pub use gather::Inputs;

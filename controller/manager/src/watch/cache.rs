@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
+use tokio::sync::watch;
 
 use super::Watched;
 
@@ -14,11 +15,13 @@ use super::Watched;
 pub struct Cache<K: Watched> {
     pub(super) store: Store<K>,
     pub(super) unreadable: Unreadable,
+    /// Not the store's own signal: that wakes only the last of several who wait for it.
+    complete: watch::Receiver<bool>,
 }
 
 impl<K: Watched> Cache<K> {
-    pub(super) fn new(store: Store<K>) -> Self {
-        Self { store, unreadable: Unreadable::default() }
+    pub(super) fn new(store: Store<K>, complete: watch::Receiver<bool>) -> Self {
+        Self { store, unreadable: Unreadable::default(), complete }
     }
 
     /// The store that a `Controller` reads from.
@@ -48,7 +51,7 @@ impl<K: Watched> Cache<K> {
 
     /// Waits until the first list is complete; `false` when the watch has ended before.
     pub async fn synced(&self) -> bool {
-        self.store.wait_until_ready().await.is_ok()
+        self.complete.clone().wait_for(|complete| *complete).await.is_ok()
     }
 }
 

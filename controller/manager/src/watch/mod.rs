@@ -77,6 +77,7 @@ pub struct Watch<K: Watched> {
     api: Api<DeserializeGuard<K>>,
     writer: reflector::store::Writer<K>,
     cache: Cache<K>,
+    complete: tokio::sync::watch::Sender<bool>,
     ledger: Ledger<K>,
     sinks: Vec<Sink<K>>,
     metrics: Metrics,
@@ -94,6 +95,7 @@ impl<K: Watched> Watch<K> {
         metrics: Metrics,
     ) -> Self {
         let (store, writer) = reflector::store();
+        let (complete, completed) = tokio::sync::watch::channel(false);
         let api = match namespace {
             Some(namespace) => Api::namespaced(client, namespace),
             None => Api::all(client),
@@ -103,7 +105,8 @@ impl<K: Watched> Watch<K> {
             watched: namespace.unwrap_or_default().to_owned(),
             api,
             writer,
-            cache: Cache::new(store),
+            cache: Cache::new(store, completed),
+            complete,
             ledger: Ledger::new(fingerprint),
             sinks: Vec::new(),
             metrics,
@@ -209,6 +212,7 @@ impl<K: Watched> Watch<K> {
         let gone: Vec<Arc<K>> =
             listing.gone.iter().filter_map(|reference| self.cache.store.get(reference)).collect();
         self.writer.apply_watcher_event(&Event::InitDone);
+        self.complete.send_replace(true);
         self.count();
         for (reference, own, dependents) in listing.changed {
             if let Some(object) = self.cache.store.get(&reference) {

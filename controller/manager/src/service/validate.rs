@@ -1,0 +1,134 @@
+//! What a Service should be, in the capability crates' own types.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use cim_crds::machine::activation::Check;
+use cim_crds::{Service, names};
+use cim_names::{Fqdn, Hierarchy, Kind, Problem};
+
+use super::ServiceFailure;
+use super::checks::Probe;
+use super::gather::Inputs;
+use super::nats::{NatsWanted, nats_wanted};
+
+/// What a Service should be.
+pub struct Desired {
+    pub(super) fqdn: Option<Fqdn>,
+    /// Each role of the spec, in its order.
+    pub(super) roles: Vec<Placement>,
+    /// What is wrong with its names.
+    pub(super) problems: Vec<String>,
+    /// The kind of the first problem.
+    pub(super) reason: Option<&'static str>,
+    pub(super) nats: Option<NatsWanted>,
+    /// For each machine (name of the object) of its roles: where it is reached.
+    pub(super) machines: BTreeMap<String, Option<IpAddr>>,
+    pub(super) probes: Vec<Probe>,
+    /// How many machines may be unavailable.
+    pub(super) may_lack: usize,
+}
+
+/// Where a role is.
+pub(super) struct Placement {
+    pub(super) name: String,
+    /// Names of the Machine objects.
+    pub(super) machines: BTreeSet<String>,
+    pub(super) addresses: BTreeSet<IpAddr>,
+    pub(super) error: Option<String>,
+}
+
+pub(super) fn validate(service: &Service, inputs: &Inputs) -> Result<Desired, ServiceFailure> {
+    let hierarchy = &inputs.hierarchy;
+    let source = names::source(service);
+    let ours = |kind: Kind| {
+        let source = &source;
+        hierarchy
+            .elements()
+            .filter(move |element| element.kind == kind && element.source == *source)
+    };
+    let fqdn = ours(Kind::Service).map(|element| element.name.clone()).next();
+    let problems: Vec<&Problem> = hierarchy.problems_of(&source).collect();
+    let mut machines = BTreeMap::new();
+    let roles = service
+        .spec
+        .roles
+        .iter()
+        .enumerate()
+        .map(|(index, role)| {
+            let name = fqdn.as_ref().and_then(|fqdn| child(hierarchy, fqdn, &role.name));
+            place(hierarchy, name.as_ref(), index, &role.name, &problems, &mut machines)
+        })
+        .collect();
+    let nats = match &service.spec.nats {
+        Some(nats) => Some(nats_wanted(service, nats, inputs)?),
+        None => None,
+    };
+    let max_unavailable = inputs.cluster.spec.rollout.max_unavailable;
+    Ok(Desired {
+        fqdn,
+        roles,
+        reason: problems.first().map(|problem| problem.error.reason()),
+        problems: problems.into_iter().map(told).collect(),
+        nats,
+        machines,
+        probes: probes(&service.spec.checks)?,
+        may_lack: usize::try_from(max_unavailable).unwrap_or(usize::MAX),
+    })
+}
+
+fn told(problem: &Problem) -> String {
+    format!("{}: {}", names::spec_path(&problem.field), problem.error)
+}
+
+fn child(hierarchy: &Hierarchy, service: &Fqdn, role: &str) -> Option<Fqdn> {
+    let service = hierarchy.element(service)?;
+    let label = format!("{role}.{}", service.name);
+    hierarchy
+        .children(service)
+        .find(|child| child.name.as_str() == label)
+        .map(|child| child.name.clone())
+}
+
+fn place(
+    hierarchy: &Hierarchy,
+    name: Option<&Fqdn>,
+    index: usize,
+    role: &str,
+    problems: &[&Problem],
+    machines: &mut BTreeMap<String, Option<IpAddr>>,
+) -> Placement {
+    let field = format!("roles[{index}]");
+    let of_role = problems.iter().filter(|problem| {
+        problem.field == field || problem.field.starts_with(&format!("{field}."))
+    });
+    let error: Vec<String> = of_role.map(|problem| told(problem)).collect();
+    let mut placement = Placement {
+        name: role.to_owned(),
+        machines: BTreeSet::new(),
+        addresses: BTreeSet::new(),
+        error: (!error.is_empty()).then(|| error.join("; ")),
+    };
+    let Some(found) = name.and_then(|name| hierarchy.role(name)) else { return placement };
+    for member in found.members.values() {
+        let machine = member.source.as_str().rsplit('/').next().unwrap_or_default().to_owned();
+        let reached = machines.entry(machine.clone()).or_default();
+        *reached = reached.or_else(|| member.addresses.first().copied());
+        placement.machines.insert(machine);
+        placement.addresses.extend(&member.addresses);
+    }
+    placement
+}
+
+fn probes(checks: &[Check]) -> Result<Vec<Probe>, ServiceFailure> {
+    checks
+        .iter()
+        .enumerate()
+        .map(|(index, check)| {
+            Probe::new(check).map_err(|what| ServiceFailure::Unsupported {
+                field: format!("spec.checks[{index}]"),
+                what,
+            })
+        })
+        .collect()
+}
