@@ -5,6 +5,7 @@ use std::time::Duration;
 use cim_e2e::lab::{
     Lab, LabError, http_get,
     servers::{
+        controller::ControllerConfig,
         dns::ZONES,
         git::Repository,
         host::{DEPLOY_USER, Host},
@@ -110,6 +111,53 @@ pub(crate) async fn a_host_boots_again(lab: &Lab) -> Outcome {
     Ok(host.power_on().await?)
 }
 
+/// A program in the controller's container can do what the controller needs, and no more.
+pub(crate) async fn the_controllers_container_is_like_its_pod(lab: &Lab) -> Outcome {
+    let kubectl = lab.kubernetes()?.kubectl();
+    kubectl.run(&["create", "namespace", "pod"]).await?;
+    kubectl.run(&["create", "serviceaccount", "sleeper", "--namespace=pod"]).await?;
+    let controller = lab.controller(ControllerConfig {
+        replica: 1,
+        // A stand-in that stays: this case is about what surrounds the controller.
+        binary: lab.inside().tools().base_root.join("usr/bin/sleep"),
+        namespace: "pod".into(),
+        service_account: "sleeper".into(),
+        args: vec!["1h".into()],
+    })?;
+    lab.start_controller(&controller).await?;
+    controller.running().await?;
+    assert!(controller.rss().await? > 0);
+    let status = controller.exec("cat /proc/$(pidof cim-controller)/status").await?;
+    for line in
+        ["Uid:\t65532", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"]
+    {
+        assert!(status.contains(line), "{line:?} is not in:\n{status}");
+    }
+    let whoami = "dir=/run/secrets/kubernetes.io/serviceaccount
+        curl --silent --fail --cacert $dir/ca.crt --header \"Authorization: Bearer $(cat $dir/token)\" \\
+          --header 'Content-Type: application/json' --data \\
+          '{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"SelfSubjectReview\"}' \\
+          https://10.0.0.1:6443/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let whoami = controller.exec(whoami).await?;
+    assert!(whoami.contains("system:serviceaccount:pod:sleeper"), "{whoami}");
+    let flake = lab.infra("pod").await?.url();
+    let script = format!(
+        "nix build --out-link kept '{flake}?ref=main#nixosConfigurations.host1.config.system.build.toplevel'
+        readlink kept"
+    );
+    let built = controller.exec(&script).await?;
+    assert!(built.starts_with("/nix/store/"), "{built}");
+
+    controller.kill().await?;
+    assert!(controller.rss().await.is_err(), "it runs after SIGKILL");
+    lab.start_controller(&controller).await?;
+    controller.running().await?;
+    assert_eq!(controller.exec("readlink -e kept").await?, built, "its disk was lost");
+    // sleep does not handle SIGTERM; a death by a signal is 255 to the container's init.
+    assert_eq!(controller.stop().await?, 255);
+    Ok(())
+}
+
 /// The whole way of a delivery, by hand: evaluate, build, sign, copy, activate.
 pub(crate) async fn a_flake_becomes_a_running_closure(lab: &Lab) -> Outcome {
     let repository = lab.infra("by-hand").await?;
@@ -163,16 +211,12 @@ echo $out",
     let closure = lab.tool("bash", &["-ec", &script])?.trim().to_owned();
     wait_until("the activation to end", SOON, async || {
         let state = lab.host(1)?.exec("systemctl show --value -p ActiveState cim-switch").await?;
-        match state.trim() {
-            "active" => Ok(()),
-            _ => {
-                let log = lab
-                    .host(1)?
-                    .exec("journalctl --no-pager --lines=20 --unit=cim-switch --unit=web")
-                    .await?;
-                Err(LabError::Unexpected { what: format!("cim-switch is {state}"), why: log })
-            }
+        if state.trim() == "active" {
+            return Ok(());
         }
+        let journal = "journalctl --no-pager --lines=20 --unit=cim-switch --unit=web";
+        let why = lab.host(1)?.exec(journal).await?;
+        Err(LabError::Unexpected { what: format!("cim-switch is {state}"), why })
     })
     .await?;
     Ok(closure)

@@ -1,11 +1,14 @@
 //! The lab as the demo and the cases use it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use cim_nats::OperatorBundle;
 
 use super::{
-    Inside,
+    Inside, command,
     error::{During, LabError, Result},
     keys::{NixKey, SshKey},
     network,
@@ -73,9 +76,10 @@ impl Builder {
         let toolbox = Toolbox::new(&inside)?;
         let deploy_key = SshKey::generate(&toolbox, &inside.volatile().join("keys"), "deploy")?;
         let nix_key = NixKey::generate(&toolbox, "cim-lab-1")?;
-        let hosts = (1..=self.hosts)
-            .map(|n| Host::start(&inside, &toolbox, n, &deploy_key, &nix_key))
-            .collect::<Result<Vec<_>>>()?;
+        let mut hosts = Vec::new();
+        for n in 1..=self.hosts {
+            hosts.push(Host::start(&inside, &toolbox, n, &deploy_key, &nix_key).await?);
+        }
         let (kubernetes, dns, git, nats, hosts) = tokio::try_join!(
             when(self.kubernetes, Kubernetes::start(&inside, &toolbox)),
             when(self.dns, Dns::start(&inside, &toolbox)),
@@ -179,9 +183,17 @@ impl Lab {
         &self.nix_key
     }
 
-    /// Prepares the controller's container.
+    /// Prepares a container for the controller, with a disk of its own.
     pub fn controller(&self, config: ControllerConfig) -> Result<Controller> {
         Controller::prepare(&self.inside, config)
+    }
+
+    /// Runs Helm, for example to render the chart; its standard output.
+    pub async fn helm(&self, args: &[&str]) -> Result<String> {
+        let mut helm = Command::new(self.inside.tools().program("helm"));
+        helm.args(args);
+        let output = command::blocking(move || command::run(helm)).await?;
+        Ok(String::from_utf8_lossy(&output).into_owned())
     }
 
     /// Starts a prepared or killed controller.

@@ -45,14 +45,16 @@ pub(crate) struct Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // It holds the process too, which ends only when nobody holds it.
+        // It holds the process too, which ends only when nobody holds it; and what is in the
+        // container outlives nspawn.
         self.keeper.abort();
+        let _ = fs::write(self.switch(), "1");
     }
 }
 
 impl Container {
     /// Starts a container named `name` on `root`.
-    pub(crate) fn start(
+    pub(crate) async fn start(
         inside: &Inside,
         name: &str,
         address: Ipv4Addr,
@@ -64,6 +66,7 @@ impl Container {
         root.write("/etc/resolv.conf", format!("nameserver {}\n", network::DNS), 0o644)?;
         let group = inside.cgroup().join(name);
         fs::create_dir_all(&group).during("create", &group)?;
+        unplugged(name).await?;
         let args = arguments(name, &group, root, payload);
         let nspawn = Arc::new(Process::spawn(name, &inside.logs(), move || {
             let mut command = Command::new("unshare");
@@ -87,26 +90,20 @@ impl Container {
     /// Asks it to shut down, and takes its power away after `grace`.
     pub(crate) async fn stop(&self, grace: Duration) -> Result<()> {
         self.nspawn.stop(grace).await?;
-        self.unplugged().await
+        unplugged(&self.name).await
     }
 
     /// Takes its power away.
     pub(crate) async fn kill(&self) -> Result<()> {
         // All at once: what is in the container would outlive nspawn.
-        let switch = self.group.join("cgroup.kill");
-        fs::write(&switch, "1").during("write to", &switch)?;
+        fs::write(self.switch(), "1").during("write to", self.switch())?;
         self.nspawn.wait().await?;
-        self.unplugged().await
+        unplugged(&self.name).await
     }
 
-    /// Waits until its interface is gone from the bridge: the kernel takes a moment to dismantle a
-    /// network namespace, and the next start would find the name taken.
-    async fn unplugged(&self) -> Result<()> {
-        let interface = Path::new("/sys/class/net").join(format!("vb-{}", self.name));
-        wait_until(&format!("the interface of {} to go", self.name), UNPLUG, async || {
-            if interface.exists() { Err("it is still there") } else { Ok(()) }
-        })
-        .await
+    /// The file that kills every process in the container.
+    fn switch(&self) -> PathBuf {
+        self.group.join("cgroup.kill")
     }
 
     /// Runs `program` as root within the container, until `deadline`.
@@ -173,6 +170,16 @@ impl Container {
         }
         found.into_iter().filter_map(Pid::from_raw).collect()
     }
+}
+
+/// Waits until a container's interface is gone from the bridge: the kernel takes a moment to
+/// dismantle a network namespace, and the next start would find the name taken.
+async fn unplugged(name: &str) -> Result<()> {
+    let interface = Path::new("/sys/class/net").join(format!("vb-{name}"));
+    wait_until(&format!("the interface of {name} to go"), UNPLUG, async || {
+        if interface.exists() { Err("it is still there") } else { Ok(()) }
+    })
+    .await
 }
 
 /// The arguments of `unshare` that run nspawn in a mount namespace of its own.

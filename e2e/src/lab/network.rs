@@ -12,8 +12,6 @@ pub(crate) const BRIDGE: &str = "br0";
 
 /// This process and the API server.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-/// The controller's container.
-pub const CONTROLLER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 /// The NATS servers, in order.
 pub const NATS: [Ipv4Addr; 3] =
     [Ipv4Addr::new(10, 0, 0, 4), Ipv4Addr::new(10, 0, 0, 5), Ipv4Addr::new(10, 0, 0, 6)];
@@ -21,6 +19,11 @@ pub const NATS: [Ipv4Addr; 3] =
 pub const DNS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 53);
 /// The git server.
 pub const GIT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 60);
+
+/// The address of the controller's replica 0 or 1: 10.0.0.2 or 10.0.0.3.
+pub const fn controller(replica: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, 2 + replica)
+}
 
 /// The address of host number `n`, from 1: 10.0.0.11 and on.
 pub const fn host(n: u8) -> Ipv4Addr {

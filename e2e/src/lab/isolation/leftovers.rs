@@ -1,7 +1,8 @@
 //! What a killed lab leaves: a directory of logs and empty control groups. The next start removes it.
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File},
+    os::unix::fs::DirBuilderExt,
     path::Path,
 };
 
@@ -26,7 +27,8 @@ pub(super) fn sweep_and_create() -> Result<(State, File)> {
         }
     }
     let state = State(labs.join(format!("{:08x}", rand::random::<u32>())));
-    fs::create_dir(&state.0).during("create", &state.0)?;
+    // Private: there are keys and a kubeconfig in it.
+    DirBuilder::new().mode(0o700).create(&state.0).during("create", &state.0)?;
     let lock = state.lock_shared()?;
     for dir in [state.logs(), state.volatile()] {
         fs::create_dir(&dir).during("create", &dir)?;

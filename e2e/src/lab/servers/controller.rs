@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -22,7 +22,6 @@ use crate::lab::{
     wait::wait_until,
 };
 
-const NAME: &str = "controller";
 const PROGRAM: &str = "cim-controller";
 const USER: &str = "cim";
 const USER_ID: u32 = 65532;
@@ -41,6 +40,8 @@ flake-registry =
 /// How to run the controller.
 #[derive(Clone, Debug)]
 pub struct ControllerConfig {
+    /// 0 or 1: which of the replicas it is; their addresses are 10.0.0.2 and 10.0.0.3.
+    pub replica: u8,
     /// The binary on this machine.
     pub binary: PathBuf,
     /// The namespace of its service account.
@@ -55,6 +56,7 @@ pub struct ControllerConfig {
 #[derive(Debug)]
 pub struct Controller {
     config: ControllerConfig,
+    name: String,
     root: Root,
     container: Mutex<Option<Container>>,
     log: PathBuf,
@@ -63,29 +65,25 @@ pub struct Controller {
 impl Controller {
     /// Prepares the container, without starting it.
     pub(crate) fn prepare(inside: &Inside, config: ControllerConfig) -> Result<Self> {
-        let root = Root::mount(inside, "controller")?;
+        let name = format!("controller-{}", config.replica);
+        // A case that prepares one gets an empty disk, not that of an earlier case.
+        let root = Root::mount(inside, &format!("{name}.{:08x}", rand::random::<u32>()))?;
         root.write("/etc/nix/nix.conf", NIX_CONF, 0o644)?;
         root.add_user(USER, USER_ID, HOME)?;
-        for dir in ["/nix/store", "/nix/var"] {
+        // Without the state directory Nix makes itself a store in the home directory.
+        for dir in ["/nix/store", "/nix/var/nix"] {
             fs::create_dir_all(root.path(dir)).during("create", root.path(dir))?;
         }
         root.give(USER, "/nix")?;
-        Ok(Self {
-            config,
-            root,
-            container: Mutex::new(None),
-            log: inside.logs().join("controller.log"),
-        })
+        let binary = root.path(BINARY);
+        fs::copy(&config.binary, &binary).during("copy the controller to", &binary)?;
+        let log = inside.logs().join(format!("{name}.log"));
+        Ok(Self { config, name, root, container: Mutex::new(None), log })
     }
 
     /// Starts the controller with a fresh token; it may not be ready yet.
     pub(crate) async fn start(&self, inside: &Inside, kubernetes: &Kubernetes) -> Result<()> {
         self.kill().await?;
-        let binary = self.root.path(BINARY);
-        if let Some(parent) = binary.parent() {
-            fs::create_dir_all(parent).during("create", parent)?;
-        }
-        fs::copy(&self.config.binary, &binary).during("copy the controller to", &binary)?;
         let ControllerConfig { namespace, service_account, .. } = &self.config;
         let token = kubernetes.token(namespace, service_account).await?;
         let certificate = kubernetes.certificate();
@@ -98,16 +96,17 @@ impl Controller {
         ] {
             self.root.write(&format!("/etc/cim-pod/{file}"), content, 0o644)?;
         }
-        let script = script(&self.config.args);
+        let script = script(&self.name, self.address(), &self.config.args);
         let payload = Payload::Script(&script);
-        let container = Container::start(inside, NAME, network::CONTROLLER, &self.root, &payload)?;
+        let container =
+            Container::start(inside, &self.name, self.address(), &self.root, &payload).await?;
         *self.container.lock().await = Some(container);
         Ok(())
     }
 
     /// Waits until /readyz says so; fails at once when the controller ends.
     pub async fn ready(&self, deadline: Duration) -> Result<()> {
-        let address = Self::http();
+        let address = self.http();
         let container = self.container.lock().await;
         let container = container.as_ref().ok_or_else(not_running)?;
         let probe = async || match http_get(address, "/readyz").await {
@@ -122,10 +121,6 @@ impl Controller {
     /// running.
     pub async fn kill(&self) -> Result<()> {
         let Some(container) = self.container.lock().await.take() else { return Ok(()) };
-        for pid in container.processes(PROGRAM).await {
-            // It may end by itself in between.
-            let _ = kill_process(pid, Signal::KILL);
-        }
         container.kill().await
     }
 
@@ -160,12 +155,28 @@ impl Controller {
 
     /// Its metrics, in the text format of Prometheus.
     pub async fn metrics(&self) -> Result<String> {
-        http_get(Self::http(), "/metrics").await.map(|(_, body)| body)
+        http_get(self.http(), "/metrics").await.map(|(_, body)| body)
     }
 
     /// Where it serves /livez, /readyz and /metrics.
-    pub fn http() -> SocketAddr {
-        SocketAddr::from((network::CONTROLLER, HTTP))
+    pub fn http(&self) -> SocketAddr {
+        SocketAddr::from((self.address(), HTTP))
+    }
+
+    /// Its address on the lab's network.
+    pub fn address(&self) -> Ipv4Addr {
+        network::controller(self.config.replica)
+    }
+
+    /// Runs a shell script in the container as the controller's user, without its variables; its
+    /// standard output.
+    pub async fn exec(&self, script: &str) -> Result<String> {
+        let container = self.container.lock().await;
+        let container = container.as_ref().ok_or_else(not_running)?;
+        let script = format!("export HOME={HOME}; cd; {script}");
+        let id = USER_ID.to_string();
+        let args = ["--reuid", &id, "--regid", &id, "--clear-groups", "/bin/sh", "-ec", &script];
+        container.run("setpriv", &args, GRACE).await
     }
 
     /// The file with what it logged in all its lives.
@@ -190,19 +201,18 @@ fn not_running() -> LabError {
 }
 
 /// Configures the network as a pod's is before the container's program starts, and drops to the user.
-fn script(args: &[String]) -> String {
+fn script(name: &str, address: Ipv4Addr, args: &[String]) -> String {
     let args: Vec<_> = args.iter().map(|arg| quote(arg)).collect();
     format!(
         "set -e\n\
-         ip address add {}/24 dev host0\n\
+         ip address add {address}/24 dev host0\n\
          ip link set host0 up\n\
          mkdir -p /run/secrets/kubernetes.io\n\
          ln -s /etc/cim-pod /run/secrets/kubernetes.io/serviceaccount\n\
          exec setpriv --reuid={USER_ID} --regid={USER_ID} --clear-groups --no-new-privs \
            --inh-caps=-all --bounding-set=-all env --ignore-environment HOME={HOME} \
-           PATH=/usr/bin:/bin USER={USER} LANG=C.UTF-8 CIM_IDENTITY=controller-0 \
+           PATH=/usr/bin:/bin USER={USER} LANG=C.UTF-8 CIM_IDENTITY={name} \
            KUBERNETES_SERVICE_HOST={} KUBERNETES_SERVICE_PORT={} {BINARY} {}\n",
-        network::CONTROLLER,
         network::GATEWAY,
         kubernetes::PORT,
         args.join(" ")

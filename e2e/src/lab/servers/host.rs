@@ -88,7 +88,7 @@ pub struct Host {
 
 impl Host {
     /// Boots host number `n` (from 1), which lets `deploy` in and trusts closures signed by `nix`.
-    pub(crate) fn start(
+    pub(crate) async fn start(
         inside: &Inside,
         toolbox: &Toolbox,
         n: u8,
@@ -100,7 +100,7 @@ impl Host {
         let root = Root::mount(inside, &name)?;
         let host_key = SshKey::generate(toolbox, &inside.volatile().join("keys"), &name)?;
         prepare(&root, address, &host_key, deploy, nix)?;
-        let container = Container::start(inside, &name, address, &root, &Payload::Boot)?;
+        let container = Container::start(inside, &name, address, &root, &Payload::Boot).await?;
         Ok(Self { name, container, public_key: host_key.public })
     }
 
