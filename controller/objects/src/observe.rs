@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt, stream};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -190,25 +191,18 @@ async fn rehash_all(
     progress: OnProgress<'_>,
 ) {
     let end = Instant::now() + limits.pass;
-    // Boxed and collected first: the compiler cannot prove `Send` of a stream whose closures take
-    // borrowed items.
-    let jobs: Vec<BoxFuture<'_, _>> = due
-        .into_iter()
-        .filter_map(|(cid, id)| {
-            let store = Arc::clone(stores.get(&id)?);
-            let job = async move {
-                if Instant::now() >= end {
-                    return None;
-                }
-                let verdict = verify(store.as_ref(), &cid, limits, progress).await;
-                Some((cid, id, verdict))
-            };
-            Some(job.boxed())
-        })
-        .collect();
-    let mut verdicts = stream::iter(jobs).buffer_unordered(limits.jobs.max(1));
-    while let Some(verdict) = verdicts.next().await {
-        let Some((cid, id, verdict)) = verdict else { continue };
+    let mut due = due.into_iter();
+    let mut running: FuturesUnordered<BoxFuture<'_, _>> = FuturesUnordered::new();
+    loop {
+        // A job exists only while it runs: there may be a million copies to read.
+        while running.len() < limits.jobs.max(1) && Instant::now() < end {
+            let Some((cid, id)) = due.next() else { break };
+            let Some(store) = stores.get(&id).map(Arc::clone) else { continue };
+            let job =
+                async move { (cid, id, verify(store.as_ref(), &cid, limits, progress).await) };
+            running.push(job.boxed());
+        }
+        let Some((cid, id, verdict)) = running.next().await else { break };
         match verdict {
             Verdict::Verified(entry) => ledger.verified(&id, entry, now),
             Verdict::Corrupt { entry, why } => ledger.corrupt(&id, entry, now, why),

@@ -13,7 +13,8 @@ mod remove;
 
 use cim_plan::Plan;
 use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt, stream};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -99,29 +100,22 @@ async fn make_all(
     progress: OnProgress<'_>,
     applied: &mut Applied,
 ) {
-    // Boxed and collected first: the compiler cannot prove `Send` of a stream whose closures take
-    // borrowed items.
-    let jobs: Vec<BoxFuture<'_, _>> = plan
-        .changes
-        .iter()
-        .filter_map(|change| Some((change, Job::of(change)?)))
-        .map(|(change, job)| {
-            let job = async move {
-                if Instant::now() >= end {
-                    return (change, None);
-                }
-                (change, Some(make(stores, &job, limits, progress).await))
-            };
-            job.boxed()
-        })
-        .collect();
-    let mut made = stream::iter(jobs).buffer_unordered(limits.jobs.max(1));
-    while let Some((change, made)) = made.next().await {
-        let Some(Made { verdict, suspects }) = made else {
-            let why = "this pass is over; the next one goes on".to_owned();
-            applied.deferred.push((change.clone(), why));
-            continue;
-        };
+    let mut waiting = plan.changes.iter();
+    let mut running: FuturesUnordered<BoxFuture<'_, (&Change, Made)>> = FuturesUnordered::new();
+    loop {
+        while running.len() < limits.jobs.max(1)
+            && let Some(change) = waiting.next()
+        {
+            let Some(job) = Job::of(change) else { continue };
+            if Instant::now() >= end {
+                let why = "this pass is over; the next one goes on".to_owned();
+                applied.deferred.push((change.clone(), why));
+                continue;
+            }
+            let job = async move { (change, make(stores, &job, limits, progress).await) };
+            running.push(job.boxed());
+        }
+        let Some((change, Made { verdict, suspects })) = running.next().await else { break };
         let (Some(cid), to) = (change.cid(), change.store()) else { continue };
         for source in &suspects {
             ledger.suspect(source, cid);
@@ -167,5 +161,24 @@ impl<'a> Job<'a> {
             }
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Rehash;
+
+    /// Callers run these on many threads. Never called: that it compiles is the test.
+    #[test]
+    fn passes_can_be_sent_between_threads() {
+        fn check<T: Send>(_: impl FnOnce() -> T) {}
+        let limits = crate::Limits::default();
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        check(|| super::apply(any(), any(), any(), any(), &limits, "", now, &|_| {}));
+        check(|| crate::observe(any(), any(), any(), Rehash::Due, &limits, now, &|_| {}));
+    }
+
+    fn any<T>() -> T {
+        unreachable!("only its type matters")
     }
 }
