@@ -9,11 +9,11 @@ use async_nats::{Client, ConnectOptions, Event, Subscriber};
 use cim_e2e::lab::{Lab, wait_until};
 use cim_nats::{
     Creds, Error, OperatorBundle, UnixTime,
-    account::{Access, Account, AccountKeys, compile},
+    account::{Access, Account, AccountKeys, Inbox, compile},
     jetstream::{self, AccountClient, KeyValue, Resource, Storage},
     jwt::{AccountLimits, Claims, DeleteBody, JetStreamLimits, Permissions, Token},
     keys::{AccountKey, OperatorSeed, UserSeed},
-    plain_user, scoped_user,
+    login, plain_user, scoped_user,
     sync::{self, Change, Deletion, Desired, Observed},
     system::{Deadlines, Lookup, Server, SystemClient},
 };
@@ -248,13 +248,28 @@ pub(crate) async fn an_account_is_made_equal_on_all_servers(lab: &Lab) -> Outcom
 }
 
 pub(crate) async fn creds_do_what_they_may_and_nothing_else(lab: &Lab) -> Outcome {
-    let scene = Scene::pushed(lab, "creds").await?;
+    let mut scene = Scene::pushed(lab, "creds").await?;
     let mut live = scene.live().await?;
     assert!(live.may_publish("evt.vault.sealed").await?);
     assert!(!live.may_publish(ELSEWHERE).await?);
     live.hears("Permissions Violation for Publish to \"audit.vault\"").await?;
     let _secret = live.client.subscribe("cmd.vault.open").await?;
     live.hears("Permissions Violation for Subscription to \"cmd.vault.open\"").await?;
+
+    // The server itself says what the user may, as soon as it has heard of a change.
+    let urls = lab.nats()?.urls();
+    for (inbox, subscribe) in [(Inbox::Private, "cmd.vault.>"), (Inbox::Shared, "cmd.> workers")] {
+        let role = scene.account.roles.values_mut().next().ok_or("no role")?;
+        let before = role.clone();
+        role.inbox = inbox;
+        role.subscribe = vec![subscribe.parse()?];
+        let access = role.clone();
+        scene.converge().await?;
+        let login = login(&urls, &scene.user()?, Deadlines::default()).await?;
+        assert_eq!(login.account, scene.key());
+        assert!(login.is(&access), "{login:?}");
+        assert!(!login.is(&before), "{login:?}");
+    }
     scene.remove().await
 }
 

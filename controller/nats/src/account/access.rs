@@ -39,7 +39,8 @@ pub enum Inbox {
     #[default]
     Shared,
     /// `_INBOX.<user key>.>`: nobody else can read the replies. The client must be told the prefix,
-    /// see [`Inbox::prefix`]; JetStream and object stores work too then.
+    /// see [`Inbox::prefix`]; JetStream and object stores work too then. Excludes subscriptions that
+    /// are for one queue group only.
     Private,
 }
 

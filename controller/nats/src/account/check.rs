@@ -1,8 +1,10 @@
 //! What a server would refuse, or take and then ignore.
 
+use super::access::{Access, Inbox};
 use super::spec::{Account, AccountImport};
 use crate::error::{Error, Result};
 use crate::jwt::{ExportKind, JetStreamLimits, NO_LIMIT};
+use crate::name::RoleName;
 use crate::subject::Subject;
 
 /// The refusal of one field of an account.
@@ -74,6 +76,21 @@ pub(super) fn check_exports(account: &Account) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A permission for one queue group is lost in a list that has a template as well: nats-server takes
+/// the space in it for a mistake of the template (`server/auth.go`, processUserPermissionsTemplate).
+pub(super) fn check_access(account: &Account, role: &RoleName, access: &Access) -> Result<()> {
+    match access.subscribe.iter().find(|listen| listen.queue.is_some()) {
+        Some(listen) if access.inbox == Inbox::Private => {
+            let why = format!(
+                "a role with a private inbox cannot be limited to a queue group; \
+                 give it the subject of \"{listen}\" alone, or a shared inbox"
+            );
+            Err(refuse(account, format!("roles[{role}].subscribe"), why))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The rules of the Go library for `local_subject`.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::check::{check_exports, check_limits, check_local_subject, over, refuse};
+use super::check::{check_access, check_exports, check_limits, check_local_subject, over, refuse};
 use super::keys::AccountKeys;
 use super::spec::{Account, AccountExport, AccountImport, Exporter, Importers};
 use crate::error::{Error, Result};
@@ -65,6 +65,7 @@ impl Compiler<'_> {
     fn signing_keys(&self) -> Result<Vec<SigningKey>> {
         let plain = SigningKey::Plain(self.keys.signing().public());
         let scoped = self.account.roles.iter().map(|(role, access)| {
+            check_access(self.account, role, access)?;
             let key = self.keys.role(role).ok_or_else(|| {
                 self.refuse(format!("roles[{role}]"), "it has no signing key yet".into())
             })?;
@@ -206,7 +207,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::account::Access;
+    use crate::account::{Access, Inbox};
     use crate::jwt::{AccountLimits, ResponseType};
 
     fn name(name: &str) -> AccountName {
@@ -314,6 +315,22 @@ mod tests {
         let error =
             refused(|c, _| c.exports[0].importers = Importers::Only(BTreeSet::new()), "web");
         assert!(error.contains("named importers only"), "{error}");
+    }
+
+    #[test]
+    fn a_private_inbox_and_a_queue_group_exclude_each_other() {
+        let error = refused(
+            |comms, _| {
+                let access = Access {
+                    inbox: Inbox::Private,
+                    subscribe: vec!["a.> workers".parse().unwrap()],
+                    ..Access::default()
+                };
+                comms.roles.insert("vault.api".parse().unwrap(), access);
+            },
+            "comms",
+        );
+        assert!(error.contains("roles[vault.api].subscribe"), "{error}");
     }
 
     #[test]
