@@ -10,12 +10,14 @@ use cim_nixos::{Error, Hosts, Limits, Nix, PrivateDir, Signer, SigningKey, Tools
 use tokio::sync::OnceCell;
 
 use crate::args::OutsideArgs;
+use crate::ops::metrics::Metrics;
 
 /// The local Nix and the known machines. They are made when first needed, so that a controller
 /// without Nix can still keep zones and accounts.
 pub struct Workshop {
     tools: Tools,
     limits: Limits,
+    metrics: Metrics,
     ssh_dir: PathBuf,
     keys_dir: PathBuf,
     nix: OnceCell<Nix>,
@@ -26,8 +28,8 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    /// A workshop with the programs and directories of `args`.
-    pub fn new(args: &OutsideArgs) -> Self {
+    /// A workshop with the programs and directories of `args`; what it does is counted in `metrics`.
+    pub fn new(args: &OutsideArgs, metrics: Metrics) -> Self {
         let tools = Tools {
             nix: "nix".into(),
             git: "git".into(),
@@ -40,6 +42,7 @@ impl Workshop {
         Self {
             tools: located(tools),
             limits,
+            metrics,
             ssh_dir: args.state_dir.join("ssh"),
             keys_dir: args.state_dir.join("keys"),
             nix: OnceCell::new(),
@@ -75,6 +78,11 @@ impl Workshop {
         let signer = Arc::new(Signer::new(dir, key)?);
         signers.insert(name.to_owned(), Arc::clone(&signer));
         Ok(signer)
+    }
+
+    /// Where calls to the tools and machines are counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The deadlines in force.

@@ -102,7 +102,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         () = wait_for_crds(&client, &group_version, &wanted, deadline, &readiness) => {}
     }
     let identity = args.kubernetes.identity.clone().unwrap_or_else(identity);
-    let workshop = Arc::new(Workshop::new(&args.outside));
+    let workshop = Arc::new(Workshop::new(&args.outside, metrics.clone()));
     let process = Process { args, workshop, client, metrics, readiness, identity, stop };
     process.elected().await
 }

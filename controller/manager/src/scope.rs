@@ -150,7 +150,8 @@ impl Scope {
         scope.run(domains, domain, schedule.domain_concurrency, quick, &caches);
         let service = crate::service::Reconciler::new(caches.clone(), metrics.clone(), timeout);
         scope.run(services, service, schedule.service_concurrency, quick, &caches);
-        let replica = crate::object_replica::Reconciler::new(caches.clone(), timeout);
+        let replica =
+            crate::object_replica::Reconciler::new(caches.clone(), metrics.clone(), timeout);
         scope.run(replicas, replica, schedule.object_replica_concurrency, slow, &caches);
         scope
     }

@@ -74,7 +74,9 @@ impl driver::Reconciler for Reconciler {
             Ok(nix) => nix,
             Err(error) => return Ok(Err(Arc::new(error.into()))),
         };
-        Ok(release::resolve(nix, wanted, visit.now()).await.map(Some).map_err(Arc::new))
+        let resolving = release::resolve(nix, wanted, visit.now());
+        let release = self.workshop.metrics().external("nix", "resolve", resolving).await;
+        Ok(release.map(Some).map_err(Arc::new))
     }
 
     fn plan(&self, _desired: &Self::Desired, _observed: &Seen) -> Plan<String> {

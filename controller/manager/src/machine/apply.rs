@@ -32,18 +32,19 @@ async fn deliver(
     if copies {
         visit.progress("Building", format!("building {}", delivery.wanted.closure)).await;
         reconciler.ensure_derivation(nix, delivery).await?;
-        nix.build(&delivery.toplevel, None).await?;
+        let build = nix.build(&delivery.toplevel, None);
+        workshop.metrics().external("nix", "build", build).await?;
     }
     let steps: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
     visit.progress("Delivering", steps.join(", then ")).await;
     let host = workshop.hosts().await?.host(&host_name(visit), desired.target.clone())?;
     let signer = workshop.signer(&delivery.signing_key).await?;
-    let applied = cim_nixos::apply(
+    let delivering = cim_nixos::apply(
         cim_nixos::Delivery { nix, signer: &signer, host: &host, progress: None },
         plan,
         Some(&delivery.wanted.closure),
-    )
-    .await?;
+    );
+    let applied = workshop.metrics().external("ssh", "deliver", delivering).await?;
     match applied.outcome {
         Some(outcome) if !outcome.is_success() => Err(MachineFailure::Activation {
             reason: outcome.reason(),

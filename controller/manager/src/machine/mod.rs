@@ -64,7 +64,14 @@ impl driver::Reconciler for Reconciler {
         let host =
             hosts.host(&host_name(visit), desired.target.clone()).map_err(MachineFailure::from)?;
         let wanted = desired.delivery.as_ref().map(|delivery| &delivery.wanted.closure);
-        Ok(observe(&host, self.workshop.limits(), wanted).await)
+        let seen = async {
+            match observe(&host, self.workshop.limits(), wanted).await {
+                seen @ Observed::Reached(_) => Ok(seen),
+                seen @ Observed::Unreachable { .. } => Err(seen),
+            }
+        };
+        let seen = self.workshop.metrics().external("ssh", "observe", seen).await;
+        Ok(seen.unwrap_or_else(|unreachable| unreachable))
     }
 
     fn plan(&self, desired: &Desired, observed: &Observed) -> Plan<Change> {

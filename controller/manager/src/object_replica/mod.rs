@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use cim_crds::conditions::ConditionType;
 use cim_crds::{ObjectReplica, ObjectReplicaStatus};
-use cim_objects::{Change, Limits, Progress, Rehash, apply, observe, plan};
+use cim_objects::{Change, Limits, Progress, Rehash, Stores, apply, observe, plan};
 use cim_plan::Plan;
 
 use self::connect::Memory;
 use crate::driver::{self, Report, Step, Visit};
+use crate::ops::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::scope::Caches;
 
@@ -26,6 +27,7 @@ pub use validate::Desired;
 pub struct Reconciler {
     caches: Caches,
     memory: Memory,
+    metrics: Metrics,
     /// How long one request to a store may take.
     deadline: Duration,
     /// Names this process in the stores' locks.
@@ -34,9 +36,21 @@ pub struct Reconciler {
 
 impl Reconciler {
     /// A reconciler that reads from `caches`; one request to a store may take `deadline`.
-    pub fn new(caches: Caches, deadline: Duration) -> Self {
+    pub fn new(caches: Caches, metrics: Metrics, deadline: Duration) -> Self {
         let holder = format!("cim-controller-{:016x}", rand::random::<u64>());
-        Self { caches, memory: Memory::default(), deadline, holder }
+        Self { caches, memory: Memory::default(), metrics, deadline, holder }
+    }
+
+    /// The stores that can be entered, and why others cannot.
+    async fn stores(&self, desired: &Desired) -> (Stores, Vec<String>) {
+        let entered = async {
+            match self.memory.stores(desired, self.deadline).await {
+                (stores, problems) if problems.is_empty() => Ok((stores, problems)),
+                some => Err(some),
+            }
+        };
+        let entered = Box::pin(self.metrics.external("nats", "stores", entered)).await;
+        entered.unwrap_or_else(|some| some)
     }
 }
 
@@ -71,7 +85,7 @@ impl driver::Reconciler for Reconciler {
         visit: &Visit<'_, ObjectReplica>,
         desired: &Desired,
     ) -> Step<Observed, Self> {
-        let (stores, problems) = self.memory.stores(desired, self.deadline).await;
+        let (stores, problems) = self.stores(desired).await;
         let ledger = self.memory.ledger(visit.namespace(), visit.name());
         let mut ledger = ledger.lock().await;
         let objects = observe(
@@ -98,7 +112,7 @@ impl driver::Reconciler for Reconciler {
         _observed: &Observed,
         todo: &Plan<Change>,
     ) -> Step<(), Self> {
-        let (stores, _) = self.memory.stores(desired, self.deadline).await;
+        let (stores, _) = self.stores(desired).await;
         let ledger = self.memory.ledger(visit.namespace(), visit.name());
         let mut ledger = ledger.lock().await;
         let applied = apply(
