@@ -10,6 +10,7 @@ mod harness;
 mod hold;
 mod isolation;
 mod nats;
+mod nixos;
 mod servers;
 
 use std::process::ExitCode;
@@ -49,6 +50,15 @@ fn all() -> Vec<Case> {
         cimctl::it_shows_what_the_cluster_holds,
         cimctl::it_requests_a_reconciliation_and_waits_for_the_echo,
         cimctl::it_says_which_right_is_missing,
+        nixos::a_commit_becomes_what_the_host_runs,
+        nixos::a_host_refuses_what_is_not_signed_for_it,
+        nixos::what_the_deploy_user_made_does_not_run_as_root,
+        nixos::a_broken_machine_does_not_stop_the_others,
+        nixos::a_flake_that_pins_nothing_is_refused,
+        nixos::a_host_that_is_not_the_pinned_one_is_not_touched,
+        nixos::an_activation_outlives_its_controller,
+        nixos::an_activation_outlives_its_connection,
+        nixos::each_end_of_an_activation_is_told,
         isolation::two_labs_live_side_by_side,
         isolation::nothing_outlives_a_killed_lab,
         isolation::ctrl_c_ends_a_lab_in_order,
