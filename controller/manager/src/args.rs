@@ -198,7 +198,7 @@ pub struct TelemetryArgs {
     pub log_format: LogFormat,
 
     /// What is logged: a level, or `target=level` pairs separated by commas.
-    #[arg(long, env = "CIM_LOG", value_name = "FILTER", default_value = "info")]
+    #[arg(long, env = "CIM_LOG", value_name = "FILTER", default_value = "info,async_nats=warn")]
     pub log: String,
 }
 

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::ops::metrics::{Metrics, ObjectKey};
 use crate::ops::telemetry::chain;
 use crate::outcome::{Class, Failure};
+use crate::watch::digest;
 
 /// How a visit ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +82,7 @@ pub struct Recorder {
 #[derive(Debug, PartialEq, Eq)]
 struct Message {
     severity: EventType,
-    action: &'static str,
+    action: String,
     reason: String,
     note: String,
 }
@@ -131,13 +132,8 @@ impl Recorder {
             EventType::Normal => "Normal",
             EventType::Warning => "Warning",
         };
-        let event = events::Event {
-            type_: severity,
-            reason,
-            note: Some(note),
-            action: action.to_owned(),
-            secondary: None,
-        };
+        let event =
+            events::Event { type_: severity, reason, note: Some(note), action, secondary: None };
         let sent = match timeout(self.deadline, self.events.publish(&event, reference)).await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
@@ -203,7 +199,9 @@ fn messages(record: &Record<'_>) -> Vec<Message> {
     if !record.applied.is_empty() {
         messages.push(Message {
             severity: EventType::Normal,
-            action: "Apply",
+            // The recorder makes one Event of those that differ in the note only; this tells other
+            // changes from the same ones made again.
+            action: format!("Apply/{:08x}", digest(&record.applied) >> 32),
             reason: "Corrected".to_owned(),
             note: note(&format!("{}", Lines(record.applied))),
         });
@@ -211,7 +209,7 @@ fn messages(record: &Record<'_>) -> Vec<Message> {
     match record.ending {
         Ok(ending @ (Ending::Deleted | Ending::Orphaned)) => messages.push(Message {
             severity: EventType::Normal,
-            action: "Delete",
+            action: "Delete".to_owned(),
             reason: if ending == Ending::Deleted { "Deleted" } else { "Orphaned" }.to_owned(),
             note: match ending {
                 Ending::Deleted => "what this object made outside was removed",
@@ -221,7 +219,7 @@ fn messages(record: &Record<'_>) -> Vec<Message> {
         }),
         _ => messages.extend(transition(record).map(|ready| Message {
             severity: if record.ending.is_err() { EventType::Warning } else { EventType::Normal },
-            action: "Reconcile",
+            action: "Reconcile".to_owned(),
             reason: ready.reason.clone(),
             note: note(&ready.message),
         })),

@@ -22,6 +22,8 @@ mod object;
 mod reconciler;
 mod schedule;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod trouble;
 mod visit;
 

@@ -7,7 +7,7 @@ use cim_nats::jetstream::{
     self, Discard, KeyValue, ObjectStore, Resource, Retention, Storage, Stream,
 };
 use cim_nats::keys::{AccountKey, AccountSeed};
-use cim_nats::{Creds, Error};
+use cim_nats::{Creds, Error, Login};
 
 use super::ServiceFailure;
 use super::gather::{Inputs, credentials_secret};
@@ -35,6 +35,14 @@ pub(super) struct AccountWanted {
     pub(super) signing: AccountSeed,
     pub(super) roles: Vec<RoleWanted>,
     pub(super) streams: jetstream::Desired,
+}
+
+impl AccountWanted {
+    /// Whether a login of the role's user shows what it should: our account, and the permissions
+    /// that the role has.
+    pub(super) fn admits(&self, role: &RoleWanted, login: &Login) -> bool {
+        login.account == self.key && login.is(&role.access)
+    }
 }
 
 /// One role's user.

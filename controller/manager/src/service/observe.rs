@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use cim_nats::account::Access;
 use cim_nats::jetstream::{self, AccountClient};
-use cim_nats::jwt::{Permission, Permissions};
 use cim_nats::keys::UserSeed;
 use cim_nats::{Error, Login, UnixTime, login, plain_user};
 use futures::{StreamExt, stream};
@@ -70,13 +70,15 @@ async fn streams(
     Some(seen.await.map_err(Arc::new))
 }
 
-/// A connection as a short-lived user that may look after streams and nothing else.
+/// A connection as a short-lived user that may look after streams and nothing else; refused unless
+/// the server says that it is in our account. (A server without operator admits anybody, to an
+/// account of its own, and what was made there would be in somebody else's way.)
 pub(super) async fn client(
     reconciler: &Reconciler,
     account: &AccountWanted,
 ) -> Result<AccountClient, Error> {
-    let only = |subject: &str| Permission { allow: vec![subject.to_owned()], deny: Vec::new() };
-    let permissions = Permissions { r#pub: only("$JS.API.>"), sub: only("_INBOX.>"), resp: None };
+    let mut permissions = Access::default().template().permissions;
+    permissions.r#pub.allow.push("$JS.API.>".to_owned());
     let now: UnixTime = SystemTime::now().into();
     let creds = plain_user(
         &account.key,
@@ -87,6 +89,13 @@ pub(super) async fn client(
         now,
         Some(now.plus(USER_LIFETIME)),
     )?;
+    let found = login(&account.servers, &creds, reconciler.deadlines).await?;
+    if found.account != account.key {
+        return Err(Error::Unreachable {
+            servers: account.servers.join(", "),
+            why: format!("it is another system: it has us in account {}", found.account),
+        });
+    }
     AccountClient::connect(&account.servers, &creds, "cim-controller", reconciler.deadlines).await
 }
 

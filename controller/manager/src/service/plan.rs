@@ -24,7 +24,9 @@ pub(super) fn plan(desired: &Desired, observed: &Observed) -> Plan<Change> {
                 findings.push(Finding::changed(subject, "signed by the role's key", why));
                 changes.push(issue());
             }
-            Credentials::Good(_) => findings.extend(not_admitted(&subject, role, observed)),
+            Credentials::Good(_) => {
+                findings.extend(not_admitted(&subject, account, role, observed));
+            }
         }
     }
     streams(account, observed, &mut changes, &mut findings);
@@ -32,9 +34,14 @@ pub(super) fn plan(desired: &Desired, observed: &Observed) -> Plan<Change> {
 }
 
 /// What is wrong with a login; the Domain mends it.
-fn not_admitted(subject: &str, role: &RoleWanted, observed: &Observed) -> Option<Finding> {
+fn not_admitted(
+    subject: &str,
+    account: &AccountWanted,
+    role: &RoleWanted,
+    observed: &Observed,
+) -> Option<Finding> {
     match observed.logins.get(&role.role) {
-        Some(Ok(login)) if login.is(&role.access) => None,
+        Some(Ok(login)) if account.admits(role, login) => None,
         Some(Ok(_)) => Some(Finding::changed(
             subject,
             "admitted with the declared permissions",

@@ -100,7 +100,7 @@ fn nats_ready(desired: &Desired, observed: &Observed) -> (Judgement, Option<Stop
     };
     for role in &account.roles {
         match observed.logins.get(&role.role) {
-            Some(Ok(login)) if login.is(&role.access) => {}
+            Some(Ok(login)) if account.admits(role, login) => {}
             // Its key is made, and the Domain is about to push it.
             Some(Ok(_)) => return wait(pending(account, &role.role, "has other permissions")),
             Some(Err(error)) if refused(error) => {
