@@ -201,19 +201,41 @@ pub(crate) async fn a_host_refuses_what_is_not_signed_for_it(lab: &Lab) -> Outco
     let desired = switch_to(&toplevel);
     let before = lab.host(1)?.current_system().await?;
 
-    let features = "nix-command";
-    let args = ["--extra-experimental-features", features, "key", "generate-secret"];
+    let args = ["--extra-experimental-features", "nix-command", "key", "generate-secret"];
     let stranger = lab.tool("nix", &[&args[..], &["--key-name", "stranger-1"]].concat())?;
-    let ours = std::mem::replace(&mut site.signer, Signer::new(&site.dir, &stranger.parse()?)?);
-    let error = site.deliver(&desired).await.err().ok_or("a stranger's closure was accepted")?;
-    let error = error.downcast::<Error>()?;
-    assert_eq!(error.reason(), "UnsignedRefused", "{error}");
-    assert_eq!(lab.host(1)?.current_system().await?, before);
-    assert_eq!(site.planned(&desired).await?.len(), 2, "to be copied and activated as before");
+    let stranger: SigningKey = stranger.parse()?;
+    let ours = std::mem::replace(&mut site.signer, Signer::new(&site.dir, &stranger)?);
+    let refused = async |site: &Site<'_>| -> Try<String> {
+        let error = site.deliver(&desired).await.err().ok_or("a stranger's closure runs")?;
+        Ok(error.downcast::<Error>()?.to_string())
+    };
+    let told = refused(&site).await?;
+    assert!(told.contains("no signature by a trusted key"), "{told}");
+    assert_eq!(lines(&site.planned(&desired).await?), ["copy", "switch"], "nothing is there yet");
+
+    // Somebody whom Nix trusts (a public cache) may bring paths, but not what the machine runs.
+    let trust = format!("extra-trusted-public-keys = {}", stranger.public());
+    let host = lab.host(1)?;
+    host.exec(&format!(
+        "cp /etc/nix/nix.conf /root/ && echo '{trust}' >> /etc/nix/nix.conf &&
+         systemctl restart nix-daemon.service"
+    ))
+    .await?;
+    let told = refused(&site).await?;
+    assert!(told.contains("no signature by a key of /etc/cim/delivery-keys"), "{told}");
+    host.exec("mv /root/nix.conf /etc/nix/ && systemctl restart nix-daemon.service").await?;
+    assert_eq!(host.current_system().await?, before);
 
     site.signer = ours;
+    assert_eq!(lines(&site.planned(&desired).await?), ["copy signatures of", "switch"]);
     assert_eq!(sync(&desired, &site.deliver(&desired).await?), SyncState::InSync);
     Ok(())
+}
+
+/// What each change does, without its closure.
+fn lines(changes: &[Change]) -> Vec<String> {
+    let line = |change: &Change| change.to_string().split(" /nix").next().map(str::to_owned);
+    changes.iter().filter_map(line).collect()
 }
 
 /// The deploy user may add and build paths on the host; none of these must become root's code.

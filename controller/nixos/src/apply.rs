@@ -41,7 +41,8 @@ pub struct Delivery<'a> {
 pub struct Applied {
     /// The machine as it was afterwards. The truth; the rest only explains it.
     pub observed: Observed,
-    /// How the last activation of the plan ended; `None` when there was none or it still runs.
+    /// How the last activation of the plan ended; `None` when there was none, it still runs, or the
+    /// machine forgot it in a reboot.
     pub outcome: Option<Outcome>,
     /// The end of that activation's log, when it did not succeed.
     pub log: Option<String>,

@@ -26,7 +26,7 @@ impl ParseError {
 pub enum Refusal {
     /// The machine does not hold the path as a valid NixOS closure.
     NotAClosure,
-    /// No key of the machine's `trusted-public-keys` signed the closure.
+    /// No key of the machine's `/etc/cim/delivery-keys` signed the closure.
     Unsigned,
     /// Another activation is running.
     Busy,

@@ -36,6 +36,7 @@ pub struct Tools {
     /// `HOME` of the children: Nix keeps its fetcher caches in `.cache/nix` below it.
     pub home: PathBuf,
     /// Further variables: `NIX_REMOTE`, `NIX_SSL_CERT_FILE`, `GIT_SSH_COMMAND`. Values may be secret.
+    /// Settings for Nix come by `NIX_USER_CONF_FILES`; `NIX_CONFIG` is ours.
     pub env: Vec<(OsString, OsString)>,
 }
 

@@ -97,9 +97,9 @@ impl Link {
 pub enum Presence {
     /// Not at all, or not completely.
     Absent,
-    /// Valid, with no signature that the machine trusts: it was built there.
+    /// Valid, with no signature by a delivery key: it was built there, or came from elsewhere.
     Unsigned,
-    /// Valid and signed.
+    /// Valid and signed by a delivery key.
     Signed,
 }
 

@@ -39,7 +39,7 @@ pub enum Change {
         /// The closure.
         closure: StorePath,
     },
-    /// Bring our signature of a closure that the machine built itself.
+    /// Bring our signature of a closure that the machine has, but not from us.
     CopySignatures {
         /// The closure.
         closure: StorePath,

@@ -11,17 +11,21 @@ use crate::error::Error;
 /// 17 to the socket's name while it creates it.
 const MAX_PATH: usize = 60;
 
+const HOST: &str = "host-";
+const KEY: &str = "key-";
+
 /// A private directory that belongs to this process alone. Best on a memory file system.
 #[derive(Clone, Debug)]
 pub struct PrivateDir(PathBuf);
 
 impl PrivateDir {
-    /// Takes `path`, creating it with mode 0700, and empties it: what lies there is left from a
-    /// process that was killed.
+    /// Takes `path`, creating it with mode 0700, and removes what a process that was killed left
+    /// there.
     ///
     /// # Errors
-    /// [`Error::PrivateDir`] when others may enter it, when the path is relative, longer than 60
-    /// bytes or has a character that ssh's configuration cannot hold.
+    /// [`Error::PrivateDir`] when others may enter it, when something lies there that is not ours,
+    /// when the path is relative, longer than 60 bytes or has a character that ssh's configuration
+    /// cannot hold.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
         let fail =
@@ -45,6 +49,10 @@ impl PrivateDir {
         }
         for entry in fs::read_dir(&path).map_err(|error| fail(&error))? {
             let entry = entry.map_err(|error| fail(&error))?;
+            if !is_ours(&entry.file_name().to_string_lossy()) {
+                let name = entry.path();
+                return Err(fail(&format!("must be for us alone, but has {}", name.display())));
+            }
             remove(&entry.path()).map_err(|error| fail(&error))?;
         }
         Ok(Self(path))
@@ -55,15 +63,25 @@ impl PrivateDir {
         &self.0
     }
 
-    /// A new directory within.
-    pub(crate) fn subdir(&self, name: &str) -> Result<PathBuf, Error> {
-        let path = self.0.join(name);
+    /// A new directory for the files of one machine.
+    pub(crate) fn host_dir(&self, number: u64) -> Result<PathBuf, Error> {
+        let path = self.0.join(format!("{HOST}{number}"));
         DirBuilder::new()
             .mode(0o700)
             .create(&path)
             .map_err(|error| Error::PrivateDir { path: path.clone(), why: error.to_string() })?;
         Ok(path)
     }
+
+    /// The file of a signing key.
+    pub(crate) fn key_file(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{KEY}{name}"))
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    let is_host = |rest: &str| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit());
+    name.starts_with(KEY) || name.strip_prefix(HOST).is_some_and(is_host)
 }
 
 /// Writes a new file that only its owner can read.
@@ -97,12 +115,23 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("run");
         let dir = PrivateDir::open(&path).unwrap();
-        write_private(&path.join("key"), b"secret").unwrap();
-        dir.subdir("h").unwrap();
-        assert_eq!(fs::metadata(path.join("key")).unwrap().mode() & 0o777, 0o600);
+        write_private(&dir.key_file("a"), b"secret").unwrap();
+        write_private(&dir.host_dir(7).unwrap().join("key"), b"secret").unwrap();
+        assert_eq!(fs::metadata(dir.key_file("a")).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
         PrivateDir::open(&path).unwrap();
         assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_not_ours_is_not_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("home");
+        PrivateDir::open(&path).unwrap();
+        fs::write(path.join("thesis"), "years of work").unwrap();
+        let error = PrivateDir::open(&path).unwrap_err();
+        assert!(error.to_string().contains("thesis"), "{error}");
+        assert!(path.join("thesis").exists());
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub struct Signer {
 impl Signer {
     /// Writes `key` into `dir`, once per key name.
     pub fn new(dir: &PrivateDir, key: &SigningKey) -> Result<Self, Error> {
-        let file = dir.path().join(format!("key-{}", key.name));
+        let file = dir.key_file(&key.name);
         write_private(&file, key.secret.as_bytes())?;
         Ok(Self { file, public: key.public() })
     }

@@ -102,7 +102,15 @@ impl Nix {
         let peeled = format!("{name}^{{}}");
         let args = ["ls-remote", "--exit-code", "--", source.url.repository(), name, &peeled];
         let what = format!("asking {url} for {name}");
-        let output = self.git(args, self.limits().fetch, what.clone()).run().await?;
+        let output = match self.git(args, self.limits().fetch, what.clone()).run().await {
+            Err(Error::Timeout { after, .. }) => {
+                return Err(Error::SourceUnreachable {
+                    url,
+                    why: format!("no answer in {after:?}"),
+                });
+            }
+            other => other?,
+        };
         match output.code {
             Some(0) => {}
             Some(2) => return Err(Error::RefNotFound { url, reference: name.to_owned() }),

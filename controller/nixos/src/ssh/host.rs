@@ -44,7 +44,7 @@ impl Hosts {
             return Ok(Arc::clone(host));
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let dir = self.dir.subdir(&format!("h{number}"))?;
+        let dir = self.dir.host_dir(number)?;
         let host = Arc::new(Host::prepare(name, target, dir, self.tools.clone())?);
         known.insert(name.to_owned(), Arc::clone(&host));
         Ok(host)

@@ -221,6 +221,7 @@ fn prepare(
     root.write("/usr/local/sbin/cim-activate", CIM_ACTIVATE, 0o755)?;
     root.write("/etc/sudoers.d/cim-deploy", SUDOERS, 0o440)?;
 
+    root.write("/etc/cim/delivery-keys", format!("{}\n", nix.public), 0o644)?;
     let trust = format!("extra-trusted-public-keys = {}\n", nix.public);
     root.write("/etc/nix/nix.conf", [NIX_CONF, LAB_NIX_CONF, &trust].concat(), 0o644)?;
     root.write("/etc/systemd/system/nix-daemon.socket", NIX_DAEMON_SOCKET, 0o644)?;
