@@ -4,6 +4,8 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::Error;
 
@@ -16,7 +18,12 @@ const KEY: &str = "key-";
 
 /// A private directory that belongs to this process alone. Best on a memory file system.
 #[derive(Clone, Debug)]
-pub struct PrivateDir(PathBuf);
+pub struct PrivateDir {
+    path: PathBuf,
+    /// Names what comes next. No name comes twice: what it replaces may still be in use, and goes
+    /// with its last user.
+    next: Arc<AtomicU64>,
+}
 
 impl PrivateDir {
     /// Takes `path`, creating it with mode 0700, and removes what a process that was killed left
@@ -55,17 +62,17 @@ impl PrivateDir {
             }
             remove(&entry.path()).map_err(|error| fail(&error))?;
         }
-        Ok(Self(path))
+        Ok(Self { path, next: Arc::default() })
     }
 
     /// The directory.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// A new directory for the files of one machine.
-    pub(crate) fn host_dir(&self, number: u64) -> Result<PathBuf, Error> {
-        let path = self.0.join(format!("{HOST}{number}"));
+    pub(crate) fn host_dir(&self) -> Result<PathBuf, Error> {
+        let path = self.path.join(format!("{HOST}{}", self.number()));
         DirBuilder::new()
             .mode(0o700)
             .create(&path)
@@ -73,15 +80,19 @@ impl PrivateDir {
         Ok(path)
     }
 
-    /// The file of a signing key.
-    pub(crate) fn key_file(&self, name: &str) -> PathBuf {
-        self.0.join(format!("{KEY}{name}"))
+    /// A new name for the file of a signing key.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.path.join(format!("{KEY}{}", self.number()))
+    }
+
+    fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
     }
 }
 
 fn is_ours(name: &str) -> bool {
-    let is_host = |rest: &str| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit());
-    name.starts_with(KEY) || name.strip_prefix(HOST).is_some_and(is_host)
+    let number = name.strip_prefix(HOST).or_else(|| name.strip_prefix(KEY)).unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Writes a new file that only its owner can read.
@@ -115,9 +126,11 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("run");
         let dir = PrivateDir::open(&path).unwrap();
-        write_private(&dir.key_file("a"), b"secret").unwrap();
-        write_private(&dir.host_dir(7).unwrap().join("key"), b"secret").unwrap();
-        assert_eq!(fs::metadata(dir.key_file("a")).unwrap().mode() & 0o777, 0o600);
+        let key = dir.key_file();
+        write_private(&key, b"secret").unwrap();
+        write_private(&dir.host_dir().unwrap().join("key"), b"secret").unwrap();
+        assert_ne!(key, dir.key_file());
+        assert_eq!(fs::metadata(&key).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
         PrivateDir::open(&path).unwrap();
         assert_eq!(fs::read_dir(&path).unwrap().count(), 0);

@@ -72,9 +72,9 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// Writes `key` into `dir`, once per key name.
+    /// Writes `key` into a file in `dir`.
     pub fn new(dir: &PrivateDir, key: &SigningKey) -> Result<Self, Error> {
-        let file = dir.key_file(&key.name);
+        let file = dir.key_file();
         write_private(&file, key.secret.as_bytes())?;
         Ok(Self { file, public: key.public() })
     }
@@ -147,9 +147,11 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let dir = PrivateDir::open(parent.path().join("p")).unwrap();
         let signer = Signer::new(&dir, &secret().parse().unwrap()).unwrap();
+        let rotated = Signer::new(&dir, &secret().parse().unwrap()).unwrap();
         let file = signer.file().to_owned();
         assert!(file.exists());
         drop(signer);
         assert!(!file.exists());
+        assert!(rotated.file().exists(), "another signer of the same name is not touched");
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,15 +21,12 @@ pub struct Hosts {
     dir: PrivateDir,
     tools: Tools,
     known: Mutex<BTreeMap<String, Arc<Host>>>,
-    /// Names the next directory; a changed target gets a new one, since the old one's connection
-    /// may still be in use.
-    next: AtomicU64,
 }
 
 impl Hosts {
     /// Keeps keys and sockets below `dir`.
     pub fn new(dir: PrivateDir, tools: Tools) -> Self {
-        Self { dir, tools, known: Mutex::default(), next: AtomicU64::new(0) }
+        Self { dir, tools, known: Mutex::default() }
     }
 
     /// The machine called `name` (for messages; one of a kind). The same `Host` comes back as long
@@ -43,8 +39,7 @@ impl Hosts {
         if let Some(host) = known.get(name).filter(|host| host.target == target) {
             return Ok(Arc::clone(host));
         }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let dir = self.dir.host_dir(number)?;
+        let dir = self.dir.host_dir()?;
         let host = Arc::new(Host::prepare(name, target, dir, self.tools.clone())?);
         known.insert(name.to_owned(), Arc::clone(&host));
         Ok(host)
