@@ -1,23 +1,53 @@
-//! The lab, started for a person, who gets a kubeconfig for it.
+//! `cargo demo`: a lab comes up, `examples/home/` is applied, and the Domain becomes true.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode, sync::Arc, time::Instant};
 
-use cim_e2e::lab::{
-    self, Inside, Lab, LabError,
-    args::LabArgs,
-    servers::nats::new_operator,
-    tools::{Cache, Progress, Tools},
+use cim_e2e::{
+    home::{Home, NAMESPACE, Profile, ProgramArgs, Programs},
+    lab::{
+        self, Inside, Lab, LabError,
+        args::LabArgs,
+        error::humantime,
+        servers::nats::new_operator,
+        tools::{Cache, Progress, Tools},
+    },
+    story::{Console, STEPS, Scene},
 };
-use clap::Parser;
+use clap::{Parser, ValueEnum, builder::PossibleValuesParser};
 use tokio::runtime::Runtime;
 
 /// The door to the API server.
 const KUBERNETES: &str = "kubernetes";
 
+/// Starts a lab of real servers, applies examples/home/ and shows how the Domain becomes true.
+/// Stays up until Ctrl-C, so that you can look around.
 #[derive(Debug, Parser)]
+#[command(name = "cargo demo")]
 struct Args {
+    /// Tear everything down at the end; the exit code is 0 only if every step was seen to hold
+    #[arg(long)]
+    once: bool,
+
+    /// Play only these steps; the servers start and the Domain is applied all the same
+    #[arg(long, value_name = "STEP", value_delimiter = ',')]
+    #[arg(value_parser = PossibleValuesParser::new(STEPS.map(|step| step.name)))]
+    only: Vec<String>,
+
+    /// Which story
+    #[arg(long, value_enum, default_value_t = StoryName::Home)]
+    story: StoryName,
+
+    #[command(flatten)]
+    programs: ProgramArgs,
+
     #[command(flatten)]
     lab: LabArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum StoryName {
+    /// Two hosts, one website, one set of names: examples/home/
+    Home,
 }
 
 fn main() -> ExitCode {
@@ -30,23 +60,102 @@ fn main() -> ExitCode {
 fn run() -> lab::Result<ExitCode> {
     let (inside, words) = Inside::arrive(std::env::args_os())?;
     let args = Args::parse_from(&words);
-    let Some(inside) = inside else {
-        let tools = Tools::obtain(&Cache::at(args.lab.cache_dir()), &Progress::new())?;
-        return lab::isolate(tools, &[KUBERNETES], words.into_iter().skip(1));
+    match inside {
+        None => outside(&args, words),
+        Some(inside) => {
+            let runtime = Runtime::new().map_err(|source| LabError::System {
+                action: "start the runtime".into(),
+                source,
+            })?;
+            runtime.block_on(within(inside, &args))
+        }
+    }
+}
+
+/// Builds everything, where there is a network, and enters the lab.
+fn outside(args: &Args, words: Vec<OsString>) -> lab::Result<ExitCode> {
+    let progress = Progress::new();
+    let tools = Tools::obtain(&Cache::at(args.lab.cache_dir()), &progress)?;
+    let programs = args.programs.build(Profile::Dev, &progress)?;
+    lab::isolate(tools, &[KUBERNETES], words.into_iter().skip(1).chain(programs))
+}
+
+async fn within(inside: Inside, args: &Args) -> lab::Result<ExitCode> {
+    let mut stop = inside.stop_requested();
+    let mut told = inside.stop_requested();
+    let programs = args.programs.programs()?;
+    let show = async {
+        let console = Console::default();
+        let played = play(inside, args, &programs, &console).await;
+        println!("\n{}", console.table());
+        played
     };
-    let runtime = Runtime::new()
-        .map_err(|source| LabError::System { action: "start the runtime".into(), source })?;
-    runtime.block_on(async {
-        let mut stop = inside.stop_requested();
-        let operator = new_operator("home")?;
-        let builder = Lab::builder().kubernetes().dns().git().hosts(2).nats(operator, 3);
-        let lab = builder.start(inside).await?;
-        let kubeconfig = lab.publish_kubernetes(KUBERNETES)?;
-        println!("The lab is up. In another terminal:");
-        println!("  export KUBECONFIG={}", kubeconfig.display());
-        println!("  {} get namespaces", lab.inside().tools().program("kubectl").display());
-        println!("Ctrl-C ends it.");
-        let _ = stop.wait_for(|stop| *stop).await;
-        Ok(ExitCode::SUCCESS)
-    })
+    let played = tokio::select! {
+        played = show => played,
+        _ = stop.wait_for(|stop| *stop) => return Ok(ExitCode::from(130)),
+    };
+    if args.once {
+        return Ok(if played.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    // The lab ends with whoever holds it.
+    if let Ok(home) | Err(Some(home)) = &played {
+        look_around(home)?;
+        let _ = told.wait_for(|stop| *stop).await;
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// Plays the story; without success the Domain as it was left, if there is one.
+async fn play(
+    inside: Inside,
+    args: &Args,
+    programs: &Programs,
+    console: &Console,
+) -> Result<Home, Option<Home>> {
+    let servers = "Kubernetes, three NATS servers, Knot, git and two hosts are up";
+    let lab = console.step("servers", servers, start(inside)).await.ok_or(None)?;
+    let home = console.step("controller", "the controller is ready", async {
+        let home = Home::prepare(Arc::new(lab), programs).await?;
+        home.start_controller().await?;
+        Ok(home)
+    });
+    let home = home.await.ok_or(None)?;
+    let applied = console.step("apply", "examples/home/ is accepted", home.apply()).await;
+    if applied.is_none() {
+        return Err(Some(home));
+    }
+    let hear = |fact| console.fact(fact);
+    let scene = Scene { home: &home, applied: Instant::now(), hear: &hear };
+    for step in STEPS {
+        let wanted = args.only.is_empty() || args.only.iter().any(|name| name == step.name);
+        if wanted && console.step(step.name, step.shows, step.play(&scene)).await.is_none() {
+            return Err(Some(home));
+        }
+    }
+    println!(
+        "\nAll of it was seen to hold, {} after the Domain was applied.",
+        humantime(scene.applied.elapsed())
+    );
+    Ok(home)
+}
+
+async fn start(inside: Inside) -> lab::Result<Lab> {
+    let operator = new_operator("home")?;
+    Lab::builder().kubernetes().dns().git().hosts(2).nats(operator, 3).start(inside).await
+}
+
+/// Says how to look at what is there, from another terminal.
+fn look_around(home: &Home) -> lab::Result<()> {
+    let kubeconfig = home.lab().publish_kubernetes(KUBERNETES)?;
+    let tools = home.lab().inside().tools();
+    let kubectl = tools.program("kubectl").display();
+    let cimctl = home.cimctl().display();
+    println!("Everything stays up. In another terminal:");
+    println!("  export KUBECONFIG={}", kubeconfig.display());
+    println!("  {kubectl} get cim --namespace {NAMESPACE}");
+    println!("  {cimctl} tree --namespace {NAMESPACE}");
+    println!("Logs: {}", home.lab().logs().display());
+    println!("Ctrl-C ends it.");
+    Ok(())
 }

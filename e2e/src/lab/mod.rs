@@ -27,6 +27,7 @@ mod toolbox;
 pub mod tools;
 mod wait;
 
+pub(crate) use self::command::run_watched;
 pub use self::{
     assembly::{Builder, Lab},
     error::{LabError, Result},

@@ -1,0 +1,237 @@
+//! The Domain of `examples/home/` in a lab: what the demo shows, the cases assert and the bench
+//! measures.
+//!
+//! ```text
+//! programs   the controller and cimctl, built by the cargo that runs us, before the lab is entered
+//! chart      the chart's ServiceAccount, RBAC and definitions, rendered by Helm
+//! secrets    what the examples refer to, made from the lab's own keys
+//! object     what the five kinds say of themselves
+//! metrics    what the controller says of itself
+//! account    the NATS account as its owner uses it: stores, listeners
+//! ```
+
+mod account;
+mod chart;
+mod metrics;
+mod object;
+mod programs;
+mod secrets;
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+pub use self::{
+    account::{Account, STORES, data},
+    chart::path as chart,
+    metrics::Metrics,
+    object::Object,
+    programs::{Profile, ProgramArgs, Programs},
+};
+use crate::lab::{
+    Lab, LabError, Result,
+    servers::{
+        controller::{Controller, ControllerConfig},
+        git::Repository,
+        kubernetes::{AuditEvent, Kubectl},
+    },
+    wait_until,
+};
+
+/// The namespace of the Domain.
+pub const NAMESPACE: &str = "home";
+/// The namespace of the controller.
+pub const SYSTEM: &str = "cim-system";
+/// The files that are applied.
+pub const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/home");
+
+const RELEASE: &str = "cim";
+const READY: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(30);
+const LOG_LINES: usize = 25;
+
+/// A lab in which the controller keeps the Domain of `examples/home/`.
+#[derive(Debug)]
+pub struct Home {
+    lab: Arc<Lab>,
+    kubectl: Kubectl,
+    repository: Repository,
+    controller: Controller,
+    account: String,
+    cimctl: PathBuf,
+    releases: AtomicU32,
+}
+
+impl Home {
+    /// Gives the lab all that the examples take for granted: a flake in git, Secrets, the chart.
+    /// The controller is not started.
+    pub async fn prepare(lab: Arc<Lab>, programs: &Programs) -> Result<Self> {
+        let kubectl = lab.kubernetes()?.kubectl();
+        let repository = lab.infra("infra").await?;
+        for namespace in [NAMESPACE, SYSTEM] {
+            let object = serde_json::json!({
+                "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace},
+            });
+            kubectl.apply(&object.to_string()).await?;
+        }
+        kubectl.apply(&secrets::all(&lab)?).await?;
+        kubectl.apply(&chart::render(&lab).await?).await?;
+        let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"];
+        kubectl.run(&established).await?;
+        let account = service_account(&kubectl).await?;
+        let controller = lab.controller(ControllerConfig {
+            replica: 0,
+            binary: programs.controller.clone(),
+            namespace: SYSTEM.into(),
+            service_account: account.clone(),
+            args: vec![
+                format!("--watch-namespace={NAMESPACE}"),
+                format!("--lease-namespace={SYSTEM}"),
+                "--log-format=text".into(),
+            ],
+        })?;
+        let cimctl = programs.cimctl.clone();
+        let releases = AtomicU32::new(1);
+        Ok(Self { lab, kubectl, repository, controller, account, cimctl, releases })
+    }
+
+    /// Starts the controller, or starts it again, and waits until it is ready.
+    pub async fn start_controller(&self) -> Result<()> {
+        self.lab.start_controller(&self.controller).await?;
+        match self.controller.ready(READY).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.explain(error).await),
+        }
+    }
+
+    /// Applies the examples, as they are.
+    pub async fn apply(&self) -> Result<()> {
+        let apply = ["apply", "--server-side", "--namespace", NAMESPACE, "-f", EXAMPLES];
+        self.kubectl.run(&apply).await.map(drop)
+    }
+
+    /// The lab.
+    pub fn lab(&self) -> &Arc<Lab> {
+        &self.lab
+    }
+
+    /// kubectl as the administrator.
+    pub fn kubectl(&self) -> &Kubectl {
+        &self.kubectl
+    }
+
+    /// The flake.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// The controller.
+    pub fn controller(&self) -> &Controller {
+        &self.controller
+    }
+
+    /// The file of cimctl.
+    pub fn cimctl(&self) -> &PathBuf {
+        &self.cimctl
+    }
+
+    /// The controller's name as the API server knows it.
+    pub fn user(&self) -> String {
+        format!("system:serviceaccount:{SYSTEM}:{}", self.account)
+    }
+
+    /// Every request of the controller so far, in order.
+    pub fn requests(&self) -> Result<Vec<AuditEvent>> {
+        let user = self.user();
+        let mut events = self.lab.kubernetes()?.audit()?;
+        events.retain(|event| event.user == user);
+        Ok(events)
+    }
+
+    /// Commits a message that no release had before; the revision and the message.
+    pub async fn release(&self) -> Result<(String, String)> {
+        let number = self.releases.fetch_add(1, Ordering::Relaxed) + 1;
+        let message = format!("hello from release {number}");
+        let file = format!("{message}\n");
+        let title = format!("Release {number}");
+        let revision = self.repository.commit(&title, &[("message", &file)]).await?;
+        Ok((revision, message))
+    }
+
+    /// All objects of the five kinds.
+    pub async fn objects(&self) -> Result<Vec<Object>> {
+        Object::all(&self.kubectl, NAMESPACE).await
+    }
+
+    /// One object of the five kinds.
+    pub async fn object(&self, kind: &str, name: &str) -> Result<Object> {
+        Ok(Object::new(self.kubectl.get(&format!("{kind}.cim.dev"), NAMESPACE, name).await?))
+    }
+
+    /// What the controller measures now.
+    pub async fn metrics(&self) -> Result<Metrics> {
+        Ok(Metrics::parse(&self.controller.metrics().await?))
+    }
+
+    /// The account `comms` as its owner uses it.
+    pub async fn account(&self) -> Result<Account> {
+        Account::open(self).await
+    }
+
+    /// Waits until every object is Ready, or reports those that are not.
+    pub async fn all_ready(&self, deadline: Duration) -> Result<()> {
+        self.eventually("every object to be Ready", deadline, async || {
+            let objects = self.objects().await.map_err(|error| error.to_string())?;
+            let waiting: Vec<_> =
+                objects.iter().filter(|object| !object.is_ready()).map(Object::to_string).collect();
+            if waiting.is_empty() && !objects.is_empty() { Ok(()) } else { Err(waiting.join("; ")) }
+        })
+        .await
+    }
+
+    /// Like [`wait_until`], but a failure comes with what the objects and the controller say.
+    pub async fn eventually<T>(
+        &self,
+        what: &str,
+        deadline: Duration,
+        probe: impl AsyncFnMut() -> Result<T, String>,
+    ) -> Result<T> {
+        match wait_until(what, deadline, probe).await {
+            Ok(value) => Ok(value),
+            Err(error) => Err(self.explain(error).await),
+        }
+    }
+
+    /// Adds to an error what the objects and the controller said last.
+    async fn explain(&self, error: LabError) -> LabError {
+        let objects = match self.objects().await {
+            Ok(objects) => objects.iter().map(|object| format!("  {object}\n")).collect(),
+            Err(error) => format!("  {error}\n"),
+        };
+        let log = fs::read(self.controller.log()).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<_> = log.lines().collect();
+        let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n  ");
+        LabError::Unexpected {
+            what: format!("the state of {NAMESPACE}"),
+            why: format!(
+                "{error}\nthe objects:\n{objects}the end of the controller's log, {}:\n  {tail}",
+                self.controller.log().display()
+            ),
+        }
+    }
+}
+
+/// The name of the account that the chart made; it is there a moment after it was applied.
+async fn service_account(kubectl: &Kubectl) -> Result<String> {
+    let label = format!("--selector=app.kubernetes.io/instance={RELEASE}");
+    let path = "--output=jsonpath={.items[0].metadata.name}";
+    let args = ["get", "serviceaccounts", "--namespace", SYSTEM, &label, path];
+    wait_until("the controller's ServiceAccount", SOON, async || kubectl.run(&args).await).await
+}
