@@ -149,3 +149,43 @@ fn machine(
 fn short(text: &str) -> String {
     text[..text.floor_char_boundary(ERROR_MAX)].to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attributes(names: &[(&str, &str)]) -> BTreeMap<String, Attribute> {
+        let parse = |(name, attribute): &(&str, &str)| {
+            ((*name).to_owned(), attribute.parse().expect("attribute"))
+        };
+        names.iter().map(parse).collect()
+    }
+
+    fn evaluated(names: &[(&str, &str)]) -> Release {
+        let machines = attributes(names);
+        let machines = machines.iter().map(|(name, attribute)| machine(name, attribute, None));
+        Release { machines: machines.collect(), ..Release::default() }
+    }
+
+    #[test]
+    fn an_evaluation_serves_only_the_machines_and_configurations_it_was_made_for() {
+        let release = evaluated(&[("host1", "a"), ("host2", "b")]);
+        assert!(is_for(&release, &attributes(&[("host2", "b"), ("host1", "a")])));
+        assert!(!is_for(&release, &attributes(&[("host1", "a")])));
+        assert!(!is_for(&release, &attributes(&[("host1", "a"), ("host3", "b")])));
+        assert!(!is_for(&release, &attributes(&[("host1", "a"), ("host2", "c")])));
+        assert!(is_for(&evaluated(&[]), &attributes(&[])));
+    }
+
+    #[test]
+    fn a_message_is_cut_between_characters_to_what_the_schema_admits() {
+        let error = AttributeError::Failed {
+            attribute: "host1".parse().expect("attribute"),
+            message: "ü".repeat(2 * ERROR_MAX),
+        };
+        let entry = machine("host1", &"host1".parse().expect("attribute"), Some(&Err(error)));
+        let length = entry.error.expect("an error").len();
+        assert!((ERROR_MAX - 1..=ERROR_MAX).contains(&length), "{length}");
+        assert_eq!(entry.out_path, None);
+    }
+}

@@ -180,3 +180,43 @@ fn addresses(machine: &Machine) -> Vec<String> {
     addresses.dedup();
     addresses
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closure(n: usize) -> StorePath {
+        let path = format!("/nix/store/{n:032}-nixos-system-host1");
+        path.parse().expect("store path")
+    }
+
+    #[test]
+    fn deliveries_are_remembered_newest_first_and_bounded() {
+        let mut delivered = Vec::new();
+        for n in 0..DELIVERED_MAX + 3 {
+            remember(&mut delivered, &closure(n));
+        }
+        assert_eq!(delivered.len(), DELIVERED_MAX);
+        assert_eq!(delivered[0], closure(DELIVERED_MAX + 2).as_str());
+        // Going back to an earlier one moves it, and repeats nothing.
+        let earlier = closure(DELIVERED_MAX);
+        remember(&mut delivered, &earlier);
+        assert_eq!(delivered[0], earlier.as_str());
+        assert_eq!(delivered.iter().filter(|path| *path == earlier.as_str()).count(), 1);
+        let before = delivered.clone();
+        remember(&mut delivered, &earlier);
+        assert_eq!(delivered, before);
+    }
+
+    #[test]
+    fn what_is_in_sync_but_owes_a_reboot_says_so() {
+        let assessment =
+            |sync, reboot| Assessment { sync, reboot_required: reboot, last_outcome: None };
+        let state = |sync, reboot| system_state(&assessment(sync, reboot));
+        assert_eq!(state(SyncState::InSync, Some(false)), SystemState::InSync);
+        assert_eq!(state(SyncState::InSync, None), SystemState::InSync);
+        assert_eq!(state(SyncState::InSync, Some(true)), SystemState::RebootRequired);
+        assert_eq!(state(SyncState::Drifted, Some(true)), SystemState::Drifted);
+        assert_eq!(reboot(&assessment(SyncState::InSync, None)).status, ConditionStatus::Unknown);
+    }
+}
