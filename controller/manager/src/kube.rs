@@ -9,7 +9,7 @@
 //!
 //! | API group | resources | verbs | for |
 //! | --- | --- | --- | --- |
-//! | cim.dev | the five kinds | get, list, watch | caches |
+//! | cim.dev | the five kinds | list, watch | caches |
 //! | cim.dev | the five kinds | patch | the finalizer (server-side apply of metadata) |
 //! | cim.dev | the five kinds `/status` | patch | status (server-side apply) |
 //! | "" | secrets | get | credentials that a spec names, read when needed; never listed |

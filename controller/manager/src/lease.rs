@@ -264,7 +264,7 @@ impl Leader {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = sleep(self.candidate.terms.retry) => {}
+                () = sleep(self.candidate.terms.retry.min(self.left())) => {}
             }
             let left = self.left();
             if left.is_zero() {

@@ -138,7 +138,7 @@ impl<R: Reconciler> Driver<R> {
     async fn visit(&self, object: &R::Kind, key: &ObjectKey) -> Action {
         let started = Instant::now();
         let mut entry = self.memory.visit(&name(key), object.uid().as_deref(), wish(object));
-        let visit = Visit::new(freshest(object, &entry), &self.kube, R::CONDITIONS, now());
+        let visit = Visit::new(freshest(object, &mut entry), &self.kube, R::CONDITIONS, now());
         let ended = if object.meta().deletion_timestamp.is_some() {
             self.delete(&visit).await
         } else if let Some(phase) = paused(object) {

@@ -63,13 +63,15 @@ pub(super) fn requested_at<K: Kind>(object: &K) -> Option<String> {
 
 /// The object with the newer of the cached status and the one that we wrote ourselves: the cache may
 /// not have heard of it yet, and a difference to the older one would be written again.
-pub(super) fn freshest<K: Kind>(object: &K, entry: &Entry<K::Status>) -> K {
+pub(super) fn freshest<K: Kind>(object: &K, entry: &mut Entry<K::Status>) -> K {
     let mut object = object.clone();
     let cached = version(&object);
-    if let Some((written, status)) = &entry.written
-        && cached.is_some_and(|cached| cached < *written)
-    {
-        *object.status_mut() = Some(status.clone());
+    match &entry.written {
+        Some((written, status)) if cached.is_some_and(|cached| cached < *written) => {
+            *object.status_mut() = Some(status.clone());
+        }
+        // The cache has caught up.
+        _ => entry.written = None,
     }
     object
 }

@@ -83,6 +83,8 @@ impl<R: Reconciler> Driver<R> {
                 (Err(_), Err(stop)) => return self.stopped(stop, done),
             }
             let left = self.reconciler.plan(&desired, &observed);
+            // What came up meanwhile counts too, and what was put right may come up again.
+            self.detect(visit, entry, &left.findings);
             done.extend(made(&plan, &left));
             let stuck = left.hash() == plan.hash();
             plan = left;

@@ -15,6 +15,8 @@
 mod cache;
 mod crds;
 mod ledger;
+#[cfg(test)]
+mod tests;
 mod wake;
 
 use std::fmt::Debug;
