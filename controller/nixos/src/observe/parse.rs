@@ -100,13 +100,13 @@ fn generation(link: &str) -> Option<u64> {
     link.rsplit('/').next()?.strip_prefix("system-")?.strip_suffix("-link")?.parse().ok()
 }
 
-/// The exit status of `nix store verify` is a bit mask (NixOS/nix `src/nix/verify.cc`): 1 corrupted
-/// or not valid, 2 untrusted, 4 failed.
+/// The exit status of `nix store verify`: a bit mask of 1 corrupted, 2 untrusted, 4 failed (NixOS/nix
+/// `src/nix/verify.cc`). A path that is not valid counts as failed.
 fn presence(status: &str) -> Option<Presence> {
     match status {
         "0" => Some(Presence::Signed),
         "2" => Some(Presence::Unsigned),
-        "1" => Some(Presence::Absent),
+        "1" | "4" | "5" | "6" | "7" => Some(Presence::Absent),
         _ => None,
     }
 }
@@ -217,6 +217,14 @@ mod tests {
         assert!(!locked(&answer("").replace("WRITE 00:1a:77", "WRITE 00:1b:77")));
         assert!(!locked(&answer("").replace("lock 1a:77", "lock 1a:78")));
         assert_eq!(as_in_proc_locks("10305:9").as_deref(), Some("103:05:9"));
+    }
+
+    #[test]
+    fn how_a_store_holds_a_path_is_told_by_the_status_of_verify() {
+        let told = ["0", "2", "4", "6", "127"].map(presence);
+        let absent = Some(Presence::Absent);
+        let wanted = [Some(Presence::Signed), Some(Presence::Unsigned), absent, absent, None];
+        assert_eq!(told, wanted);
     }
 
     #[test]
