@@ -22,8 +22,10 @@ pub struct DomainNats {
     )]
     pub servers: Vec<String>,
 
-    /// The Secret with the NATS operator's keys: `operator.seed` (identity), `operator.jwt`, and a
-    /// signing key `signing.seed` where the identity is kept elsewhere.
+    /// The Secret with what the controller needs of the NATS operator that the servers trust:
+    /// `operator.jwt`, `operator.signing.seed` (signs accounts), `sys.account.jwt` and `sys.creds` (a
+    /// user of the system account). `operator.seed`, `sys.seed` and `sys.signing.seed` may be kept
+    /// elsewhere.
     pub operator_secret_ref: SecretRef,
 
     /// Make the NATS operator and its system account, and write them to the Secret, when the Secret
