@@ -166,8 +166,11 @@ fn log(record: &Record<'_>) {
             );
         }
         Ok(ending) => {
+            let gone = matches!(ending, Ending::Deleted | Ending::Orphaned);
             let ending = ending.as_str();
-            if let Some(ready) = changed {
+            if gone {
+                tracing::info!(ending, milliseconds, "let go");
+            } else if let Some(ready) = changed {
                 let Condition { status, reason, message, .. } = ready;
                 tracing::info!(
                     ending,

@@ -50,11 +50,15 @@ pub(super) async fn report(
         judge(
             ConditionType::NamesPublished,
             &zones.failures,
+            (zones.lacking > 0).then(|| {
+                format!("{} of {} records are not as named", zones.lacking, zones.records)
+            }),
             format!("{} zones hold {} records as named", desired.zones.len(), zones.records),
         ),
         judge(
             ConditionType::AccountsReady,
             &account_failures,
+            lacking_accounts(plan),
             format!("{} accounts are on the servers as declared", declared(visit.object())),
         ),
     ];
@@ -74,9 +78,25 @@ fn declared(domain: &Domain) -> usize {
     domain.spec.nats.as_ref().map_or(0, |nats| nats.accounts.len())
 }
 
-fn judge(condition: ConditionType, failures: &[Shared], fine: String) -> Judgement {
+/// What of the plan is still to be done for accounts.
+fn lacking_accounts(plan: &Plan<Change>) -> Option<String> {
+    let of_accounts = |change: &&Change| !matches!(change, Change::Zone { .. });
+    let lacking: Vec<String> =
+        plan.changes.iter().filter(of_accounts).map(ToString::to_string).collect();
+    (!lacking.is_empty()).then(|| format!("still to be done: {}", lacking.join("; ")))
+}
+
+fn judge(
+    condition: ConditionType,
+    failures: &[Shared],
+    lacking: Option<String>,
+    fine: String,
+) -> Judgement {
     let Some(first) = failures.first() else {
-        return Judgement::new(condition, true, reasons::SUCCEEDED, fine);
+        return match lacking {
+            None => Judgement::new(condition, true, reasons::SUCCEEDED, fine),
+            Some(lacking) => Judgement::new(condition, false, reasons::CHANGED, lacking),
+        };
     };
     let all: Vec<String> = failures.iter().map(ToString::to_string).collect();
     Judgement::new(condition, false, first.reason(), all.join("; "))
@@ -89,6 +109,8 @@ struct Zones {
     failures: Vec<Shared>,
     held: Option<cim_crds::PlanStatus>,
     records: usize,
+    /// How many of them are not as they should be.
+    lacking: usize,
 }
 
 impl Zones {
@@ -143,7 +165,8 @@ impl Zones {
             let (why, hash) = (held.reason.to_string(), held.hash.clone());
             self.fail(DomainFailure::DeletionHeld { zone: name.to_owned(), why, hash });
         }
-        self.records += planned.counts.in_sync;
+        self.records += planned.counts.desired;
+        self.lacking += planned.counts.desired.saturating_sub(planned.counts.in_sync);
         let error = self.failures.get(before_failures).map(bounded);
         let serial = Some(i64::from(seen.serial()));
         let unchanged = before.filter(|before| before.serial == serial);

@@ -201,7 +201,7 @@ fn settled<C: Change, F: Failure>(
     done: Outcome,
 ) -> Result<Outcome, Trouble<F>> {
     if mode != Mode::Correct {
-        return Ok(done);
+        return Ok(watched(mode, left, done));
     }
     if let Some(first) = left.changes.first() {
         return Err(Trouble::NotConverged { left: left.changes.len(), first: first.to_string() });
@@ -213,6 +213,17 @@ fn settled<C: Change, F: Failure>(
         .cloned()
         .collect();
     if wrong.is_empty() { Ok(done) } else { Err(Trouble::Drifted(summary(&wrong).1)) }
+}
+
+/// What is done about an object that is only watched: its kind may call it as wanted by mistake.
+fn watched<C: Change>(mode: Mode, left: &Plan<C>, done: Outcome) -> Outcome {
+    let Outcome::Done { requeue, .. } = done else { return done };
+    let message = match (mode, left.changes.len()) {
+        _ if left.findings.is_empty() && left.is_empty() => return done,
+        (Mode::Plan, n) if n > 0 => format!("planned, and nothing changed: {n} changes"),
+        _ => format!("observed, and nothing changed: {}", summary(&left.findings).1),
+    };
+    Outcome::Done { message, requeue }
 }
 
 fn lines<C: Change>(changes: &[C]) -> Vec<String> {
