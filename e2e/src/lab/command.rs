@@ -11,6 +11,17 @@ use super::error::{During, LabError, Result};
 
 const TAIL_LINES: usize = 20;
 
+/// A command that will run `program` so that nothing of it outlives this process: none of its
+/// descendants, no mount. (debootstrap mounts /proc in its target, and a killed build would go on
+/// writing to a directory that the next one uses.)
+pub(crate) fn contained(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "unshare", "--kill-child=KILL", "--fork", "--pid"])
+        .args(["--mount-proc", "--mount", "--propagation", "private", program]);
+    command
+}
+
 /// Runs `command` without input; its standard output, or an error with what it printed.
 pub(crate) fn run(command: Command) -> Result<Vec<u8>> {
     run_with_input(command, b"")

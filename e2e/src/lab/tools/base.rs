@@ -5,7 +5,6 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::Command,
     time::Duration,
 };
 
@@ -64,7 +63,7 @@ pub(crate) fn obtain(cache: &Cache, progress: &Progress) -> Result<PathBuf> {
     let waiting = || progress.say("another process makes the base root; waiting for it");
     cache.entry("roots", SUITE, &key, waiting, |scratch| {
         let job = progress.begin("make the hosts' base root", EXPECTED);
-        let mut debootstrap = Command::new("debootstrap");
+        let mut debootstrap = command::contained("debootstrap");
         debootstrap
             .args(["--variant=minbase", &format!("--include={packages}"), SUITE])
             .arg(scratch)

@@ -22,6 +22,15 @@ impl Cache {
         Self { root: root.into() }
     }
 
+    /// Whether there is an entry `name-key` of `kind`.
+    pub fn has(&self, kind: &str, name: &str, key: &str) -> bool {
+        self.path(kind, name, key).is_dir()
+    }
+
+    fn path(&self, kind: &str, name: &str, key: &str) -> PathBuf {
+        self.root.join(kind).join(format!("{name}-{key}"))
+    }
+
     /// The entry `name-key` of `kind`, made by `build` in a scratch directory if it is absent.
     ///
     /// The scratch directory is renamed into place when `build` succeeded, so that nobody ever
@@ -35,8 +44,8 @@ impl Cache {
         waiting: impl FnOnce(),
         build: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<PathBuf> {
+        let entry = self.path(kind, name, key);
         let kind = self.root.join(kind);
-        let entry = kind.join(format!("{name}-{key}"));
         if entry.is_dir() {
             return Ok(entry);
         }

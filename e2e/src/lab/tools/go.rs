@@ -14,7 +14,10 @@ use super::{
     cache::{self, Cache},
     progress::{Job, Progress},
 };
-use crate::lab::error::{During, LabError, Result};
+use crate::lab::{
+    command,
+    error::{During, LabError, Result},
+};
 
 /// A Go module of `e2e/tools/`, compiled into this program so that it needs no checkout to run.
 pub(crate) struct Module {
@@ -42,6 +45,8 @@ macro_rules! module_file {
         ($file, include_str!(concat!("../../../tools/", $module, "/", $file)))
     };
 }
+
+const KIND: &str = "tools";
 
 /// The versions of the control plane, as its own build scripts stamp them: without the stamp the
 /// server calls itself v0.0.0, and the version checks of kubectl and Helm misfire.
@@ -115,14 +120,12 @@ impl Module {
         cache: &Cache,
         progress: &Progress,
     ) -> Result<Vec<(String, PathBuf)>> {
-        if self.programs.iter().all(Program::on_path) {
+        if self.on_path() {
             return Ok(Vec::new());
         }
-        let contents = self.files.iter().flat_map(|(path, content)| [*path, *content]);
-        let key = cache::key(contents.chain([self.package, self.ldflags]));
         let waiting =
             || progress.say(&format!("another process builds {}; waiting for it", self.name));
-        let entry = cache.entry("tools", self.name, &key, waiting, |scratch| {
+        let entry = cache.entry(KIND, self.name, &self.key(), waiting, |scratch| {
             let job = progress.begin(&format!("build {}", self.name), self.expected);
             self.build(scratch, &job)?;
             job.done();
@@ -132,13 +135,33 @@ impl Module {
         Ok(self.programs.iter().map(path).collect())
     }
 
+    /// An error if the module will have to be built and there is no Go to build it with.
+    pub(crate) fn check(&self, cache: &Cache) -> Result<()> {
+        if cache.has(KIND, self.name, &self.key()) || self.on_path() {
+            return Ok(());
+        }
+        let mut go = Command::new("go");
+        go.arg("version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let runs = go.status().is_ok_and(|status| status.success());
+        if runs { Ok(()) } else { Err(no_go()) }
+    }
+
+    fn on_path(&self) -> bool {
+        self.programs.iter().all(Program::on_path)
+    }
+
+    fn key(&self) -> String {
+        let contents = self.files.iter().flat_map(|(path, content)| [*path, *content]);
+        cache::key(contents.chain([self.package, self.ldflags]))
+    }
+
     fn build(&self, scratch: &Path, job: &Job) -> Result<()> {
         for (path, content) in self.files {
             let path = scratch.join(path);
             fs::write(&path, content).during("write", &path)?;
         }
         let binary = scratch.join(format!("{}.bin", self.name));
-        let mut command = Command::new("nice");
+        let mut command = command::contained("nice");
         command
             .args(["go", "build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"])
             .arg(format!("-ldflags=-s -w {}", self.ldflags))
@@ -152,7 +175,7 @@ impl Module {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|_| no_go())?;
+        let mut child = command.spawn().attempting("run go build")?;
         // `go build -v` names each package as it comes to it, and prints its errors to the same place.
         let mut tail = std::collections::VecDeque::new();
         for line in child.stderr.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
@@ -164,9 +187,6 @@ impl Module {
             }
         }
         let status = child.wait().attempting("wait for go build")?;
-        if status.code() == Some(127) {
-            return Err(no_go());
-        }
         if !status.success() {
             return Err(LabError::Command {
                 command: format!("go build {}", self.package),

@@ -33,6 +33,7 @@ impl Tools {
     /// Finds or builds everything; minutes on the first run, milliseconds later.
     pub fn obtain(cache: &Cache, progress: &Progress) -> Result<Self> {
         prerequisites::ensure(progress)?;
+        go::MODULES.iter().try_for_each(|module| module.check(cache))?;
         thread::scope(|scope| {
             // debootstrap mostly waits for the disk; the Go builds want all cores one by one.
             let base = on_thread(scope, || base::obtain(cache, progress));

@@ -40,14 +40,7 @@ pub(crate) fn ensure(progress: &Progress) -> Result<()> {
     }
     let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
     if !Path::new("/etc/debian_version").exists() {
-        let names: Vec<_> = missing.iter().map(|(name, _)| *name).collect();
-        return Err(LabError::Prerequisite {
-            what: format!("the programs {}", names.join(", ")),
-            remedy: format!(
-                "install what your distribution has for Debian's packages {}",
-                packages.join(", ")
-            ),
-        });
+        return Err(absent(&missing));
     }
     progress.say(&format!("installing on this machine: {}", packages.join(" ")));
     if install(&packages).is_err() {
@@ -55,7 +48,18 @@ pub(crate) fn ensure(progress: &Progress) -> Result<()> {
         command::run(apt_get(&["update"]))?;
         install(&packages)?;
     }
-    Ok(())
+    let missing = self::missing();
+    if missing.is_empty() { Ok(()) } else { Err(absent(&missing)) }
+}
+
+fn absent(missing: &[(&str, &str)]) -> LabError {
+    let join = |names: Vec<&str>| names.join(", ");
+    let programs = join(missing.iter().map(|(name, _)| *name).collect());
+    let packages = join(missing.iter().map(|(_, package)| *package).collect());
+    LabError::Prerequisite {
+        what: format!("the programs {programs} on PATH"),
+        remedy: format!("install what your distribution has for Debian's packages {packages}"),
+    }
 }
 
 fn missing() -> Vec<(&'static str, &'static str)> {
