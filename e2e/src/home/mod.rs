@@ -69,6 +69,14 @@ pub struct Home {
 }
 
 impl Home {
+    /// Has the controller keep the examples; they are not true yet.
+    pub async fn start(lab: Arc<Lab>, programs: &Programs) -> Result<Self> {
+        let home = Self::prepare(lab, programs).await?;
+        home.start_controller().await?;
+        home.apply().await?;
+        Ok(home)
+    }
+
     /// Gives the lab all that the examples take for granted: a flake in git, Secrets, the chart.
     /// The controller is not started.
     pub async fn prepare(lab: Arc<Lab>, programs: &Programs) -> Result<Self> {

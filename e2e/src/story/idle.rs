@@ -25,6 +25,8 @@ pub struct Idle {
     pub cpu: Duration,
     /// Resident memory at the end, in bytes.
     pub rss: u64,
+    /// The most resident memory until then, in bytes.
+    pub peak: u64,
 }
 
 pub(super) async fn idle(scene: &Scene<'_>) -> Result<()> {
@@ -43,7 +45,8 @@ pub(super) async fn idle(scene: &Scene<'_>) -> Result<()> {
         None,
         None,
     );
-    scene.tell(format!("the controller takes {:.1} MiB", mebibytes(idle.rss)), None, None);
+    let (now, peak) = (mebibytes(idle.rss), mebibytes(idle.peak));
+    scene.tell(format!("the controller takes {now:.1} MiB, at most {peak:.1}"), None, None);
     Ok(())
 }
 
@@ -66,6 +69,7 @@ pub async fn observe(home: &Home, duration: Duration) -> Result<Idle> {
         reconciles: grown("cim_reconcile_total"),
         cpu: Duration::from_secs_f64(grown("process_cpu_seconds_total").max(0.0)),
         rss: home.controller().rss().await?,
+        peak: home.controller().peak_rss().await?,
     })
 }
 

@@ -143,13 +143,23 @@ impl Controller {
 
     /// Its resident set in bytes.
     pub async fn rss(&self) -> Result<u64> {
+        self.memory("VmRSS:").await
+    }
+
+    /// The largest that its resident set has been, in bytes.
+    pub async fn peak_rss(&self) -> Result<u64> {
+        self.memory("VmHWM:").await
+    }
+
+    /// A line of proc_pid_status(5), in bytes.
+    async fn memory(&self, field: &str) -> Result<u64> {
         let path = PathBuf::from(format!("/proc/{}/status", self.pid().await?.as_raw_nonzero()));
         let status = fs::read_to_string(&path).during("read", &path)?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
         kib.map(|kib| kib * 1024).ok_or_else(|| LabError::Unexpected {
             what: path.display().to_string(),
-            why: "it has no VmRSS".into(),
+            why: format!("it has no {field}"),
         })
     }
 
