@@ -11,6 +11,7 @@ mod hold;
 mod isolation;
 mod nats;
 mod nixos;
+mod objects;
 mod servers;
 
 use std::process::ExitCode;
@@ -59,6 +60,15 @@ fn all() -> Vec<Case> {
         nixos::an_activation_outlives_its_controller,
         nixos::an_activation_outlives_its_connection,
         nixos::each_end_of_an_activation_is_told,
+        objects::copies_are_made_and_anybody_can_read_them,
+        objects::an_object_of_another_client_gets_its_copies,
+        objects::a_damaged_copy_is_repaired_from_a_good_one,
+        objects::a_missing_copy_is_made_again,
+        objects::when_no_good_copy_is_left_nothing_is_removed,
+        objects::a_stopped_server_is_unknown_and_nothing_is_trimmed,
+        objects::a_copy_that_another_controller_relies_on_stays,
+        objects::rot_on_the_disk_is_found_by_reading,
+        objects::large_messages_travel_by_reference,
         isolation::two_labs_live_side_by_side,
         isolation::nothing_outlives_a_killed_lab,
         isolation::ctrl_c_ends_a_lab_in_order,
