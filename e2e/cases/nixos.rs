@@ -330,8 +330,16 @@ pub(crate) async fn a_flake_that_pins_nothing_is_refused(lab: &Lab) -> Outcome {
     expect(&flake, "main", "accepted").await?;
     expect(&flake, "nowhere", "RefNotFound").await?;
     expect(&format!("{flake}-absent"), "main", "SourceUnreachable").await?;
-    let nobody = format!("git+git://{}/x", network::host(99));
+    let nobody = format!("git://{}/x", network::host(99));
     expect(&nobody, "main", "SourceUnreachable").await?;
+
+    let absent = "1".repeat(40);
+    let pinned = async |url: &str| -> Try<&'static str> {
+        let source = Source::parse(url, Some("main"), Some(&absent))?;
+        Ok(site.nix.resolve(&source).await.map_or_else(|error| error.reason(), |_| "accepted"))
+    };
+    assert_eq!(pinned(&flake).await?, "RefNotFound");
+    assert_eq!(pinned(&nobody).await?, "SourceUnreachable");
 
     let library = lab.infra("library").await?;
     let with_input = repository
@@ -354,12 +362,11 @@ pub(crate) async fn a_flake_that_pins_nothing_is_refused(lab: &Lab) -> Outcome {
         lab.tool("nix", &[&features[..], &["flake", "metadata", "--json", &url]].concat())?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
     let nothing = format!("sha256-{}=", "A".repeat(43));
-    for (nar_hash, wanted) in
-        [(nothing.into(), "LockMismatch"), (metadata["locked"]["narHash"].clone(), "accepted")]
-    {
+    let true_hash = metadata["locked"]["narHash"].as_str().ok_or("no hash")?;
+    for (nar_hash, wanted) in [(nothing.as_str(), "LockMismatch"), (true_hash, "accepted")] {
         let mut locked = metadata["locked"].clone();
         locked.as_object_mut().ok_or("no object")?.remove("__final");
-        locked["narHash"] = nar_hash;
+        locked["narHash"] = nar_hash.into();
         let lock = serde_json::json!({
             "nodes": {
                 "library": { "locked": locked, "original": metadata["original"] },
@@ -371,7 +378,13 @@ pub(crate) async fn a_flake_that_pins_nothing_is_refused(lab: &Lab) -> Outcome {
         repository.commit("Another lock", &[("flake.lock", &lock.to_string())]).await?;
         expect(&flake, "main", wanted).await?;
     }
-    Ok(())
+
+    // A locked input whose repository is gone is nobody's broken configuration.
+    let gone = repository.read("flake.nix")?.replace(&library.url(), &nobody);
+    let lock = repository.read("flake.lock")?.replace(&library.url(), &nobody);
+    let lock = lock.replace(true_hash, &nothing);
+    repository.commit("A lost input", &[("flake.nix", &gone), ("flake.lock", &lock)]).await?;
+    expect(&flake, "main", "SourceUnreachable").await
 }
 
 pub(crate) async fn a_host_that_is_not_the_pinned_one_is_not_touched(lab: &Lab) -> Outcome {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ParseError};
 use crate::nix::Nix;
 use crate::process::{Output, strip_ansi};
-use crate::source::{LockedSource, NarHash, Rev, lock_error, one_line};
+use crate::source::{LockedSource, NarHash, Rev, input_error, one_line};
 use crate::store_path::{DerivationPath, StorePath};
 
 const EXPRESSION: &str = include_str!("evaluate.nix");
@@ -171,8 +171,12 @@ impl Nix {
                 }
                 continue;
             }
+            // An input that cannot be had says nothing about the machine that asked for it.
+            if let Some(error) = input_error(&source.url, &strip_ansi(&output.stderr)) {
+                return Err(error);
+            }
             if !flake_is_sound {
-                self.require_sound(source, &batch, &output).await?;
+                self.require_sound(source).await?;
                 flake_is_sound = true;
             }
             if batch.len() > 1 {
@@ -189,21 +193,14 @@ impl Nix {
 
     /// Tells a fault that all machines share, where asking for fewer would not help, from one of a
     /// machine: the flake without any machine evaluates, or it does not.
-    async fn require_sound(
-        &self,
-        source: &LockedSource,
-        batch: &[Attribute],
-        failed: &Output,
-    ) -> Result<(), Error> {
-        let mut stderr = strip_ansi(&failed.stderr);
-        if lock_error(&source.url, &stderr).is_none() && !batch.is_empty() {
-            let bare = self.evaluate_batch(source, &[]).await?;
-            if bare.success() {
-                return Ok(());
-            }
-            stderr = strip_ansi(&bare.stderr);
+    async fn require_sound(&self, source: &LockedSource) -> Result<(), Error> {
+        let output = self.evaluate_batch(source, &[]).await?;
+        if output.success() {
+            return Ok(());
         }
-        Err(explain(source, &stderr))
+        let (url, stderr) = (source.url.clone(), strip_ansi(&output.stderr));
+        Err(input_error(&url, &stderr)
+            .unwrap_or_else(|| Error::FlakeBroken { url, detail: one_line(&stderr) }))
     }
 
     async fn evaluate_batch(
@@ -214,7 +211,8 @@ impl Nix {
         let names: Vec<String> = batch.iter().map(|name| nix_string(name.as_str())).collect();
         let expression =
             format!("({EXPRESSION}) {} [ {} ]", nix_string(&source.url), names.join(" "));
-        let args = ["eval", "--json", "--expr", &expression];
+        // Without the trace, Nix does not tell an input that it could not fetch.
+        let args = ["eval", "--json", "--show-trace", "--expr", &expression];
         let what = format!("evaluating {} of {}", count(batch.len()), source.url);
         self.nix(args, self.limits().evaluate, what).run().await
     }
@@ -275,17 +273,6 @@ fn read(source: &LockedSource, output: &Output) -> Result<Vec<(Attribute, Found)
     Ok(machines.into_iter().map(found).collect())
 }
 
-fn explain(source: &LockedSource, stderr: &str) -> Error {
-    let url = source.url.clone();
-    if let Some(error) = lock_error(&url, stderr) {
-        error
-    } else if stderr.contains("while fetching the input") {
-        Error::SourceUnreachable { url, why: one_line(stderr) }
-    } else {
-        Error::FlakeBroken { url, detail: one_line(stderr) }
-    }
-}
-
 /// `text` as a string literal of the Nix language.
 fn nix_string(text: &str) -> String {
     let escaped = text.replace('\\', r"\\").replace('"', r#"\""#).replace("${", r"\${");
@@ -340,14 +327,6 @@ mod tests {
         source.nar_hash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".parse().unwrap();
         let Err(error) = read(&source, &output(ANSWER, "")) else { panic!("accepted") };
         assert!(error.to_string().contains("narHash should be"), "{error}");
-    }
-
-    #[test]
-    fn faults_of_the_flake_have_their_own_reasons() {
-        let reason = |stderr| explain(&source(), stderr).reason();
-        assert_eq!(reason("error: mismatch in field 'narHash' of input"), "LockMismatch");
-        assert_eq!(reason("… while fetching the input 'x'\nerror: no"), "SourceUnreachable");
-        assert_eq!(reason("error: syntax error, unexpected }"), "FlakeBroken");
     }
 
     #[test]

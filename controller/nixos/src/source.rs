@@ -4,7 +4,7 @@
 mod resolve;
 mod url;
 
-pub(crate) use self::resolve::{lock_error, one_line};
+pub(crate) use self::resolve::{input_error, one_line};
 
 use std::fmt::{self, Display};
 use std::str::FromStr;

@@ -144,22 +144,39 @@ fn parse(url: &str, output: &Output) -> Result<Locked, Error> {
 /// Turns a failed `nix flake metadata` into the reason for people.
 fn explain(url: &str, on: Option<&GitRef>, rev: &Rev, output: &Output) -> Error {
     let text = strip_ansi(&output.stderr);
-    let owned = || url.to_owned();
-    if let Some(error) = lock_error(url, &text) {
-        return error;
-    }
-    if text.contains("Cannot find Git revision") || text.contains("not our ref") {
+    let absent = text.contains(&format!("Cannot find Git revision '{rev}'"));
+    let silent = words_of_git(&text).is_some_and(|words| !words.contains("not our ref"));
+    if absent && !silent {
         let on = on.map(|on| format!(" on {on}")).unwrap_or_default();
-        return Error::RefNotFound { url: owned(), reference: format!("revision {rev}{on}") };
+        let reference = format!("revision {rev}{on}");
+        return Error::RefNotFound { url: url.to_owned(), reference };
     }
-    if text.contains("fatal:") || text.contains("unable to") || text.contains("while fetching") {
-        return Error::SourceUnreachable { url: owned(), why: one_line(&text) };
-    }
-    Error::FlakeBroken { url: owned(), detail: one_line(&text) }
+    input_error(url, &text)
+        .unwrap_or_else(|| Error::FlakeBroken { url: url.to_owned(), detail: one_line(&text) })
+}
+
+/// A fault of the flake's inputs, which concerns whatever is evaluated: a lock file that is not what
+/// it should be, or a repository that does not answer. Needs the trace of `--show-trace` where
+/// inputs are fetched while evaluating.
+pub(crate) fn input_error(url: &str, stderr: &str) -> Option<Error> {
+    lock_error(url, stderr).or_else(|| {
+        const FETCHING: &str = "while fetching the input '";
+        let (_, behind) = stderr.rsplit_once(FETCHING)?;
+        let input = behind.split('\'').next()?;
+        let why = format!("{input}: {}", words_of_git(stderr).unwrap_or_else(|| one_line(stderr)));
+        Some(Error::SourceUnreachable { url: url.to_owned(), why })
+    })
+}
+
+/// What git said: Nix 2.26 calls a repository that does not answer one that lacks the revision.
+fn words_of_git(stderr: &str) -> Option<String> {
+    let (_, words) = stderr.rsplit_once("fatal: ")?;
+    let paragraph = words.split("\n\n").next()?;
+    Some(one_line(paragraph.split("\nerror:").next()?))
 }
 
 /// The two faults of a lock file, by Nix's messages of 2.18 to 2.34.
-pub(crate) fn lock_error(url: &str, stderr: &str) -> Option<Error> {
+fn lock_error(url: &str, stderr: &str) -> Option<Error> {
     const UNLOCKED: [&str; 4] = [
         // Of a local repository, and of a remote one.
         "requires lock file changes",
@@ -225,10 +242,20 @@ mod tests {
         let mismatch =
             "error:\n … trace\n error: mismatch in field 'narHash' of input 'x', got 'y'";
         assert_eq!(explain(mismatch).reason(), "LockMismatch");
-        let unknown = "error: Cannot find Git revision 'x' in ref 'main' of repository 'y'!";
-        assert_eq!(explain(unknown).reason(), "RefNotFound");
-        let down = "fatal: unable to connect to h: Connection refused";
-        assert_eq!(explain(down).reason(), "SourceUnreachable");
+        let unknown =
+            format!("error: Cannot find Git revision '{A}' in ref 'main' of repository 'y'!");
+        assert_eq!(explain(&unknown).reason(), "RefNotFound");
+        let remote = format!("fatal: remote error: upload-pack: not our ref {A}\n{unknown}");
+        assert_eq!(explain(&remote).reason(), "RefNotFound");
+        let down = format!(
+            "fatal: unable to connect to h:\nh: errno=Connection refused\n\nerror:\n       … while \
+             fetching the input 'git://h/x?ref=main'\n\n       error: Cannot find Git revision '{A}'"
+        );
+        assert_eq!(
+            explain(&down).to_string(),
+            "repository of flake git+file:///r cannot be read: git://h/x?ref=main: \
+             unable to connect to h: h: errno=Connection refused"
+        );
         let syntax = "error: syntax error, unexpected end of file";
         assert_eq!(explain(syntax).reason(), "FlakeBroken");
     }
