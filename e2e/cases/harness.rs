@@ -1,9 +1,12 @@
 //! Runs cases in a lab, and speaks like Rust's own test harness.
 
-use std::{error::Error, ffi::OsString, pin::Pin, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    error::Error, ffi::OsString, path::PathBuf, pin::Pin, process::ExitCode, sync::Arc,
+    time::Duration,
+};
 
 use cim_e2e::lab::{
-    self, Inside, Lab,
+    self, Inside, Lab, Openings,
     args::LabArgs,
     servers::nats::new_operator,
     tools::{Cache, Progress, Tools, refusal},
@@ -53,6 +56,10 @@ struct Args {
     /// Start a small lab, say "ready" and wait; for the cases about labs themselves.
     #[arg(long, hide = true)]
     hold: bool,
+
+    /// A cluster outside for that lab.
+    #[arg(long, hide = true, requires = "hold")]
+    kubeconfig: Option<PathBuf>,
 }
 
 /// The program: outside it gets the tools and isolates itself, inside it runs the cases.
@@ -69,7 +76,7 @@ fn run(cases: Vec<Case>) -> lab::Result<ExitCode> {
     // They share a lab and two cores; whoever wants them at once says so.
     args.libtest.test_threads.get_or_insert(1);
     match inside {
-        Some(inside) if args.hold => crate::hold::hold(inside),
+        Some(inside) if args.hold => crate::hold::hold(inside, args.kubeconfig.as_deref()),
         Some(inside) => Ok(run_inside(inside, &args, cases)),
         None => run_outside(&args, words, cases),
     }
@@ -86,8 +93,12 @@ fn run_outside(args: &Args, words: Vec<OsString>, cases: Vec<Case>) -> lab::Resu
         return Ok(libtest_mimic::run(&args.libtest, trials).exit_code());
     }
     let tools = Tools::obtain(&Cache::at(args.lab.cache_dir()), &Progress::new())?;
-    let doors: &[&str] = if args.hold { &[crate::hold::DOOR] } else { &[] };
-    lab::isolate(tools, doors, words.into_iter().skip(1))
+    let openings = if args.hold {
+        crate::hold::openings(&tools, args.kubeconfig.as_deref())?
+    } else {
+        Openings::default()
+    };
+    lab::isolate(tools, openings, words.into_iter().skip(1))
 }
 
 /// Reports every case as ignored, or as failed where a skip must not go unseen.

@@ -30,9 +30,14 @@ struct Held {
 
 impl Held {
     async fn start() -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(args: &[&str]) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let before = labs()?;
         let mut outer = Command::new(std::env::current_exe()?)
             .arg("--hold")
+            .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -127,6 +132,18 @@ pub(crate) async fn nothing_outlives_a_killed_lab(_: &Lab) -> Outcome {
     assert!(parent.read_dir()?.count() > 0, "the control group of the next lab is here");
     assert!(!parent.join(format!("cim-lab-{dead}")).exists(), "nor its control group");
     next.end().await
+}
+
+/// `--kubeconfig`: the servers of a lab, with a cluster that somebody has already.
+pub(crate) async fn a_lab_acts_on_a_cluster_outside(lab: &Lab) -> Outcome {
+    let kubernetes = lab.kubernetes()?;
+    let kubeconfig = kubernetes.kubeconfig();
+    let held = Held::start_with(&["--kubeconfig", &kubeconfig.to_string_lossy()]).await?;
+    let kubectl = kubernetes.kubectl();
+    let seen = kubectl.get("configmap", "from-a-lab", "seen").await?;
+    assert_eq!(seen["data"]["visitor"], "system:serviceaccount:from-a-lab:visitor", "{seen}");
+    kubectl.run(&["delete", "namespace", "from-a-lab"]).await?;
+    held.end().await
 }
 
 pub(crate) async fn ctrl_c_ends_a_lab_in_order(_: &Lab) -> Outcome {

@@ -71,6 +71,7 @@ fn all() -> Vec<Case> {
         objects::large_messages_travel_by_reference,
         isolation::two_labs_live_side_by_side,
         isolation::nothing_outlives_a_killed_lab,
+        isolation::a_lab_acts_on_a_cluster_outside,
         isolation::ctrl_c_ends_a_lab_in_order,
     ]
 }

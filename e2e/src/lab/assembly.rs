@@ -17,17 +17,23 @@ use super::{
         dns::Dns,
         git::{Git, Repository},
         host::Host,
-        kubernetes::Kubernetes,
+        kubernetes::{Kubernetes, RemoteCluster},
         nats::Nats,
     },
     toolbox::Toolbox,
 };
 
+#[derive(Debug)]
+enum Cluster {
+    Own,
+    Remote(Box<RemoteCluster>, String),
+}
+
 /// What a lab consists of; nothing unless asked for.
 #[derive(Debug, Default)]
 #[must_use = "a builder starts nothing"]
 pub struct Builder {
-    kubernetes: bool,
+    kubernetes: Option<Cluster>,
     dns: bool,
     git: bool,
     hosts: u8,
@@ -37,7 +43,13 @@ pub struct Builder {
 impl Builder {
     /// With a Kubernetes control plane.
     pub fn kubernetes(mut self) -> Self {
-        self.kubernetes = true;
+        self.kubernetes = Some(Cluster::Own);
+        self
+    }
+
+    /// With a cluster outside instead of an own control plane; `window` leads to its address.
+    pub fn kubernetes_outside(mut self, cluster: RemoteCluster, window: &str) -> Self {
+        self.kubernetes = Some(Cluster::Remote(Box::new(cluster), window.to_owned()));
         self
     }
 
@@ -81,7 +93,15 @@ impl Builder {
             hosts.push(Host::start(&inside, &toolbox, n, &deploy_key, &nix_key).await?);
         }
         let (kubernetes, dns, git, nats, hosts) = tokio::try_join!(
-            when(self.kubernetes, Kubernetes::start(&inside, &toolbox)),
+            async {
+                match self.kubernetes {
+                    Some(Cluster::Own) => Kubernetes::start(&inside, &toolbox).await.map(Some),
+                    Some(Cluster::Remote(cluster, window)) => {
+                        Kubernetes::reach(&inside, *cluster, &window).await.map(Some)
+                    }
+                    None => Ok(None),
+                }
+            },
             when(self.dns, Dns::start(&inside, &toolbox)),
             when(self.git, Git::start(&inside, &toolbox)),
             async {
@@ -207,8 +227,12 @@ impl Lab {
         self.toolbox.run(program, args)
     }
 
-    /// Opens the way from outside to the API server and writes a kubeconfig for it; its path.
+    /// Opens the way from outside to the API server and writes a kubeconfig for it; its path. For a
+    /// cluster outside it is the kubeconfig that led there.
     pub fn publish_kubernetes(&self, door: &str) -> Result<PathBuf> {
+        if let Some(path) = self.kubernetes()?.remote_kubeconfig() {
+            return Ok(path.to_owned());
+        }
         let target = (network::GATEWAY, super::servers::kubernetes::PORT).into();
         let port = self.inside.open_door(door, target)?;
         let path = self.inside.shared().join("kubeconfig");

@@ -32,7 +32,7 @@ pub use self::{
     assembly::{Builder, Lab},
     error::{LabError, Result},
     http::http_get,
-    isolation::{Inside, isolate},
+    isolation::{Inside, Openings, isolate},
     keys::{NixKey, SshKey},
     process::Process,
     wait::wait_until,

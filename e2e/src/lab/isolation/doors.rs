@@ -1,7 +1,10 @@
-//! A door leads from a port on 127.0.0.1 outside into the lab's network namespace.
+//! Ways between the lab's network and the one outside. A unix socket in the state directory is the
+//! only thing that both can see; on each side somebody passes its connections on.
 //!
-//! Outer accepts on TCP and connects to a unix socket in the state directory; inner accepts there and
-//! connects to the server. A file is the only thing that both namespaces can see.
+//! ```text
+//! door     a port on 127.0.0.1 outside → outer → socket → inner → a server of the lab
+//! window   an address in the lab → inner → socket → outer → a server outside
+//! ```
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -12,12 +15,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// Connections through one door at a time; more wait in the listener's backlog.
+/// Connections through one of them at a time; more wait in the listener's backlog.
 const CONNECTIONS: usize = 256;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Serves the outside of a door for ever.
-pub(super) async fn serve_outside(listener: TcpListener, socket: PathBuf) {
+/// Passes connections by TCP on to a unix socket, for ever.
+pub(super) async fn into_socket(listener: TcpListener, socket: PathBuf) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let accepted = listener.accept().await.map(|(stream, _)| stream);
@@ -26,12 +29,30 @@ pub(super) async fn serve_outside(listener: TcpListener, socket: PathBuf) {
     }
 }
 
-/// Serves the inside of a door for ever.
-pub(super) async fn serve_inside(listener: UnixListener, target: SocketAddr) {
+/// Passes connections to a unix socket on to `target`, for ever.
+pub(super) async fn out_of_socket(listener: UnixListener, target: Target) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let accepted = listener.accept().await.map(|(stream, _)| stream);
-        pass(&room, accepted, TcpStream::connect(target)).await;
+        pass(&room, accepted, target.clone().connect()).await;
+    }
+}
+
+/// Where connections end.
+#[derive(Clone, Debug)]
+pub(super) enum Target {
+    /// A server of the lab.
+    Address(SocketAddr),
+    /// A server outside: `host:port`, whose name is looked up anew for each connection.
+    Name(String),
+}
+
+impl Target {
+    async fn connect(self) -> std::io::Result<TcpStream> {
+        match self {
+            Self::Address(address) => TcpStream::connect(address).await,
+            Self::Name(name) => TcpStream::connect(name).await,
+        }
     }
 }
 

@@ -14,9 +14,15 @@ use rustix::{
     fs::{FlockOperation, flock},
     mount::{MountFlags, UnmountFlags, mount, unmount},
 };
-use tokio::{net::UnixListener, sync::watch};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::watch,
+};
 
-use super::{MARK, Site, State, cgroup, doors};
+use super::{
+    MARK, Site, State, cgroup,
+    doors::{self, Target},
+};
 use crate::lab::{
     error::{During, LabError, Result},
     tools::Tools,
@@ -75,8 +81,24 @@ impl Inside {
         })?;
         let socket = self.state.door(name);
         let listener = UnixListener::bind(&socket).during("listen on", &socket)?;
-        tokio::spawn(doors::serve_inside(listener, target));
+        tokio::spawn(doors::out_of_socket(listener, Target::Address(target)));
         Ok(*port)
+    }
+
+    /// Lets the lab reach the server outside that was announced as `name` at `address`, which must
+    /// be one of this process's. Must be called within a tokio runtime.
+    pub async fn open_window(&self, name: &str, address: SocketAddr) -> Result<()> {
+        let socket = self.state.window(name);
+        if !socket.exists() {
+            return Err(LabError::Unexpected {
+                what: format!("the window {name:?}"),
+                why: "it was not announced when the lab was isolated".into(),
+            });
+        }
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.attempting(format!("listen on {address}"))?;
+        tokio::spawn(doors::into_socket(listener, socket));
+        Ok(())
     }
 
     /// Becomes true when the user wants the lab to end.

@@ -4,7 +4,7 @@
 //! outer   the process that the user started: sweeps leftovers, opens doors, re-executes itself as
 //!   │     inner in new namespaces, forwards the wish to stop, returns inner's exit code
 //! inner   process 1 of the new namespaces: when it ends, the kernel ends everything in them
-//! doors   ports of the lab that can be reached from outside, on 127.0.0.1
+//! doors   the ways between the lab's network and the one outside
 //! ```
 //!
 //! See docs/decisions/0003-lab-isolation.md for why it is done so.
@@ -44,6 +44,28 @@ struct Site {
     doors: Vec<(String, u16)>,
 }
 
+/// What connects the lab's network with the one outside; nothing by default.
+#[derive(Clone, Debug, Default)]
+pub struct Openings {
+    /// Names of the ports that [`Inside::open_door`] may offer to the outside.
+    pub doors: Vec<String>,
+    /// Names of the servers outside that [`Inside::open_window`] may offer to the lab, each with its
+    /// `host:port`.
+    pub windows: Vec<(String, String)>,
+}
+
+impl From<&[&str]> for Openings {
+    fn from(doors: &[&str]) -> Self {
+        Self { doors: doors.iter().map(ToString::to_string).collect(), windows: Vec::new() }
+    }
+}
+
+impl<const N: usize> From<&[&str; N]> for Openings {
+    fn from(doors: &[&str; N]) -> Self {
+        doors.as_slice().into()
+    }
+}
+
 /// The files of one lab.
 #[derive(Clone, Debug)]
 struct State(PathBuf);
@@ -65,6 +87,10 @@ impl State {
 
     fn door(&self, name: &str) -> PathBuf {
         self.0.join(format!("{name}.door"))
+    }
+
+    fn window(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.window"))
     }
 
     /// On disk, so that it can be read from outside and after the end of the lab.

@@ -9,12 +9,16 @@ use std::{
 };
 
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, UnixListener},
     process::{Child, Command},
     signal::unix::{SignalKind, signal},
 };
 
-use super::{MARK, Site, State, doors, leftovers};
+use super::{
+    MARK, Openings, Site, State,
+    doors::{self, Target},
+    leftovers,
+};
 use crate::lab::{
     error::{During, Result},
     tools::Tools,
@@ -22,12 +26,11 @@ use crate::lab::{
 
 /// Runs this program again with `args`, as process 1 of new namespaces, and returns its exit code.
 ///
-/// `doors` are the names of the ports that [`super::Inside::open_door`] may offer to the outside.
 /// Ctrl-C, SIGTERM and SIGHUP ask the inner process to stop; a second one kills it. However this
 /// process ends, the inner one and everything it started ends too.
 pub fn isolate(
     tools: Tools,
-    doors: &[&str],
+    openings: impl Into<Openings>,
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<ExitCode> {
     let (state, lock) = leftovers::sweep_and_create()?;
@@ -36,7 +39,7 @@ pub fn isolate(
         .enable_all()
         .build()
         .attempting("start the runtime")?;
-    let result = runtime.block_on(run(&state, tools, doors, args));
+    let result = runtime.block_on(run(&state, tools, openings.into(), args));
     if std::io::stderr().is_terminal() {
         // Progress bars hide the cursor; one that was killed did not show it again.
         let _ = std::io::stderr().write_all(b"\x1b[?25h");
@@ -54,17 +57,22 @@ pub fn isolate(
 async fn run(
     state: &State,
     tools: Tools,
-    doors: &[&str],
+    openings: Openings,
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<ExitStatus> {
     let mut site = Site { tools, doors: Vec::new() };
-    for name in doors {
+    for (name, target) in openings.windows {
+        let socket = state.window(&name);
+        let listener = UnixListener::bind(&socket).during("listen on", &socket)?;
+        tokio::spawn(doors::out_of_socket(listener, Target::Name(target)));
+    }
+    for name in openings.doors {
         let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0)).attempting("open a port")?;
         listener.set_nonblocking(true).attempting("open a port")?;
         let port = listener.local_addr().attempting("open a port")?.port();
         let listener = TcpListener::from_std(listener).attempting("open a port")?;
-        tokio::spawn(doors::serve_outside(listener, state.door(name)));
-        site.doors.push(((*name).to_owned(), port));
+        tokio::spawn(doors::into_socket(listener, state.door(&name)));
+        site.doors.push((name, port));
     }
     site.save(state)?;
     supervise(start(state, args)?).await

@@ -96,7 +96,17 @@ impl Controller {
         ] {
             self.root.write(&format!("/etc/cim-pod/{file}"), content, 0o644)?;
         }
-        let script = script(&self.name, self.address(), &self.config.args);
+        let access = if kubernetes.remote_kubeconfig().is_some() {
+            // The address that a pod would be given is not in the certificate of that cluster.
+            let file = kubernetes.kubeconfig_of(namespace, service_account).await?;
+            let config = fs::read(&file).during("read", &file)?;
+            self.root.write("/etc/cim-pod/kubeconfig", config, 0o644)?;
+            "KUBECONFIG=/etc/cim-pod/kubeconfig".to_owned()
+        } else {
+            let (host, port) = (network::GATEWAY, kubernetes::PORT);
+            format!("KUBERNETES_SERVICE_HOST={host} KUBERNETES_SERVICE_PORT={port}")
+        };
+        let script = script(&self.name, self.address(), &access, &self.config.args);
         let payload = Payload::Script(&script);
         let container =
             Container::start(inside, &self.name, self.address(), &self.root, &payload).await?;
@@ -211,7 +221,7 @@ fn not_running() -> LabError {
 }
 
 /// Configures the network as a pod's is before the container's program starts, and drops to the user.
-fn script(name: &str, address: Ipv4Addr, args: &[String]) -> String {
+fn script(name: &str, address: Ipv4Addr, access: &str, args: &[String]) -> String {
     let args: Vec<_> = args.iter().map(|arg| quote(arg)).collect();
     format!(
         "set -e\n\
@@ -222,9 +232,7 @@ fn script(name: &str, address: Ipv4Addr, args: &[String]) -> String {
          exec setpriv --reuid={USER_ID} --regid={USER_ID} --clear-groups --no-new-privs \
            --inh-caps=-all --bounding-set=-all env --ignore-environment HOME={HOME} \
            PATH=/usr/bin:/bin USER={USER} LANG=C.UTF-8 CIM_IDENTITY={name} \
-           KUBERNETES_SERVICE_HOST={} KUBERNETES_SERVICE_PORT={} {BINARY} {}\n",
-        network::GATEWAY,
-        kubernetes::PORT,
+           {access} {BINARY} {}\n",
         args.join(" ")
     )
 }

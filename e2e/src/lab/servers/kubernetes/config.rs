@@ -10,7 +10,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::PORT;
 use crate::lab::{
@@ -114,65 +114,62 @@ pub(super) fn audit_log(dir: &Path) -> PathBuf {
     dir.join("audit.log")
 }
 
+/// The administrator's kubeconfig, for use within the lab.
+pub(super) fn admin_kubeconfig(dir: &Path) -> PathBuf {
+    kubeconfig_path(dir, ADMIN)
+}
+
 pub(super) fn kubeconfig_path(dir: &Path, user: &str) -> PathBuf {
     dir.join(format!("{user}.kubeconfig"))
 }
 
-/// Writes the kubeconfig of a user with a static token.
-pub(super) fn kubeconfig(dir: &Path, certificate: &Path, user: &str) -> Result<PathBuf> {
-    let token = token_path(dir, user);
-    let token = fs::read_to_string(&token).during("read", &token)?;
-    token_kubeconfig(dir, certificate, user, &token)
+/// An API server as a kubeconfig describes it.
+pub(super) struct Endpoint<'a> {
+    /// `https://host:port`.
+    pub(super) url: String,
+    /// The name that its certificate must bear.
+    pub(super) tls_server_name: &'a str,
+    /// The file with the certificate to trust.
+    pub(super) certificate: &'a Path,
 }
 
-/// Writes a kubeconfig with a token, for use within the lab.
-pub(super) fn token_kubeconfig(
-    dir: &Path,
-    certificate: &Path,
-    user: &str,
-    token: &str,
-) -> Result<PathBuf> {
-    let path = kubeconfig_path(dir, user);
-    let server = format!("https://{}:{PORT}", network::GATEWAY);
-    write_kubeconfig(&path, &server, certificate, user, token)?;
-    Ok(path)
+impl Endpoint<'_> {
+    /// Writes the kubeconfig of a user of the lab's own cluster, who has a static token.
+    pub(super) fn kubeconfig_of_static(&self, dir: &Path, user: &str, path: &Path) -> Result<()> {
+        let token = token_path(dir, user);
+        let token = fs::read_to_string(&token).during("read", &token)?;
+        self.kubeconfig(user, &token, path)
+    }
+
+    /// Writes the kubeconfig of a user with a token.
+    pub(super) fn kubeconfig(&self, user: &str, token: &str, path: &Path) -> Result<()> {
+        let certificate = fs::read(self.certificate).during("read", self.certificate)?;
+        let cluster = json!({
+            "server": self.url,
+            "tls-server-name": self.tls_server_name,
+            "certificate-authority-data": STANDARD.encode(certificate),
+        });
+        write_kubeconfig(path, &cluster, user, &json!({"token": token}))
+    }
 }
 
-/// Writes the administrator's kubeconfig for use outside of the lab.
-pub(super) fn outside_kubeconfig(
-    dir: &Path,
-    certificate: &Path,
-    port: u16,
+/// Writes a kubeconfig with one context. JSON is YAML.
+pub(super) fn write_kubeconfig(
     path: &Path,
-) -> Result<()> {
-    let token = token_path(dir, ADMIN);
-    let token = fs::read_to_string(&token).during("read", &token)?;
-    write_kubeconfig(path, &format!("https://127.0.0.1:{port}"), certificate, ADMIN, &token)
-}
-
-fn write_kubeconfig(
-    path: &Path,
-    server: &str,
-    certificate: &Path,
+    cluster: &Value,
     user: &str,
-    token: &str,
+    credentials: &Value,
 ) -> Result<()> {
-    let certificate = fs::read(certificate).during("read", certificate)?;
-    // JSON is YAML. The server's own certificate names localhost, but no address on 127.0.0.0/8.
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "lab",
-        "clusters": [{"name": "lab", "cluster": {
-            "server": server,
-            "tls-server-name": "localhost",
-            "certificate-authority-data": STANDARD.encode(certificate),
-        }}],
-        "users": [{"name": user, "user": {"token": token}}],
+        "clusters": [{"name": "lab", "cluster": cluster}],
+        "users": [{"name": user, "user": credentials}],
         "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": user}}],
     });
     let mut file = File::options();
-    // Whoever can read it rules the lab's cluster.
+    // Whoever can read it rules the cluster.
     file.create(true).write(true).truncate(true).mode(0o600);
     let mut file = file.open(path).during("create", path)?;
     file.write_all(config.to_string().as_bytes()).during("write", path)

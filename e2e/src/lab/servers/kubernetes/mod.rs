@@ -1,8 +1,9 @@
 //! A Kubernetes control plane: etcd, kube-apiserver, kube-controller-manager; RBAC is on, every
-//! request is in an audit log.
+//! request is in an audit log. Or a cluster that somebody has already.
 
 mod audit;
 mod config;
+mod remote;
 
 use std::{
     fs,
@@ -13,12 +14,13 @@ use std::{
 
 use tokio::{process::Command, time::timeout};
 
-pub use self::audit::AuditEvent;
-use self::config::{ADMIN, CONTROLLER_MANAGER};
+use self::config::{ADMIN, CONTROLLER_MANAGER, Endpoint};
+pub use self::{audit::AuditEvent, remote::RemoteCluster};
 use crate::lab::{
     Inside, Process,
     command::{self, line},
     error::{During, LabError, Result},
+    network,
     toolbox::Toolbox,
 };
 
@@ -27,18 +29,26 @@ pub const PORT: u16 = 6443;
 const READY: Duration = Duration::from_mins(1);
 const KUBECTL: Duration = Duration::from_mins(1);
 
-/// A running control plane.
+/// The lab's own API server signs itself, for this name and for its address on the bridge.
+const OWN_TLS_NAME: &str = "localhost";
+
+/// A Kubernetes API: the lab's own, or that of a cluster outside.
 #[derive(Debug)]
 pub struct Kubernetes {
-    etcd: Process,
-    apiserver: Process,
-    controller_manager: Process,
+    origin: Origin,
     dir: PathBuf,
     kubectl: PathBuf,
 }
 
+#[derive(Debug)]
+enum Origin {
+    /// etcd, kube-apiserver, kube-controller-manager.
+    Own(Vec<Process>),
+    Remote(RemoteCluster),
+}
+
 impl Kubernetes {
-    /// Starts it and waits until it is ready.
+    /// Starts a control plane and waits until it is ready.
     pub(crate) async fn start(inside: &Inside, toolbox: &Toolbox) -> Result<Self> {
         let dir = inside.volatile().join("kubernetes");
         config::write(&dir, toolbox)?;
@@ -55,40 +65,65 @@ impl Kubernetes {
         let etcd = spawn("etcd", config::etcd(&dir))?;
         etcd.ready(READY, async || reach(config::ETCD).await).await?;
         let apiserver = spawn("kube-apiserver", config::apiserver(&dir))?;
-        let certificate = dir.join("certs/apiserver.crt");
+        let certificate = certificate(&dir);
         apiserver.ready(READY, async || present(&certificate)).await?;
-        config::kubeconfig(&dir, &certificate, ADMIN)?;
-        config::kubeconfig(&dir, &certificate, CONTROLLER_MANAGER)?;
-        let args = config::controller_manager(&dir);
-        let controller_manager = spawn("kube-controller-manager", args)?;
-        let kubectl = tools.program("kubectl").to_owned();
-        let this = Self { etcd, apiserver, controller_manager, dir, kubectl };
-        this.wait_ready().await?;
-        Ok(this)
-    }
-
-    async fn wait_ready(&self) -> Result<()> {
-        let kubectl = Kubectl { program: self.kubectl.clone(), kubeconfig: self.kubeconfig() };
-        self.apiserver.ready(READY, async || kubectl.run(&["get", "--raw=/readyz"]).await).await?;
+        for user in [ADMIN, CONTROLLER_MANAGER] {
+            let path = config::kubeconfig_path(&dir, user);
+            endpoint(inside_url(), OWN_TLS_NAME, &certificate)
+                .kubeconfig_of_static(&dir, user, &path)?;
+        }
+        let kubectl = Kubectl {
+            program: tools.program("kubectl").to_owned(),
+            kubeconfig: config::admin_kubeconfig(&dir),
+        };
+        apiserver.ready(READY, async || kubectl.run(&["get", "--raw=/readyz"]).await).await?;
+        let controller_manager =
+            spawn("kube-controller-manager", config::controller_manager(&dir))?;
         // The controller manager makes it; without it no pod or token could be made either.
         let account = ["get", "serviceaccount", "default", "--namespace=default"];
-        self.controller_manager.ready(READY, async || kubectl.run(&account).await).await?;
-        Ok(())
+        controller_manager.ready(READY, async || kubectl.run(&account).await).await?;
+        let origin = Origin::Own(vec![etcd, apiserver, controller_manager]);
+        Ok(Self { origin, dir, kubectl: kubectl.program })
+    }
+
+    /// Reaches a cluster outside, through the window `window` that leads to its address.
+    pub(crate) async fn reach(
+        inside: &Inside,
+        remote: RemoteCluster,
+        window: &str,
+    ) -> Result<Self> {
+        let dir = inside.volatile().join("kubernetes");
+        remote.write(&dir, &certificate(&dir))?;
+        inside.open_window(window, (network::GATEWAY, PORT).into()).await?;
+        let kubectl = inside.tools().program("kubectl").to_owned();
+        let this = Self { origin: Origin::Remote(remote), dir, kubectl };
+        this.kubectl().run(&["get", "--raw=/readyz"]).await?;
+        Ok(this)
     }
 
     /// The administrator's kubeconfig, for use within the lab.
     pub fn kubeconfig(&self) -> PathBuf {
-        config::kubeconfig_path(&self.dir, ADMIN)
+        config::admin_kubeconfig(&self.dir)
     }
 
-    /// Writes the administrator's kubeconfig for the port on 127.0.0.1 that leads here from outside.
+    /// The kubeconfig of a cluster outside, where the user has one.
+    pub fn remote_kubeconfig(&self) -> Option<&Path> {
+        match &self.origin {
+            Origin::Own(_) => None,
+            Origin::Remote(remote) => Some(remote.file()),
+        }
+    }
+
+    /// Writes the administrator's kubeconfig for the port on 127.0.0.1 that leads to the lab's own
+    /// API server from outside.
     pub fn write_outside_kubeconfig(&self, port: u16, path: &Path) -> Result<()> {
-        config::outside_kubeconfig(&self.dir, &self.certificate(), port, path)
+        endpoint(format!("https://127.0.0.1:{port}"), OWN_TLS_NAME, &self.certificate())
+            .kubeconfig_of_static(&self.dir, ADMIN, path)
     }
 
-    /// The certificate that clients have to trust; the server signs itself.
+    /// The certificate that clients have to trust.
     pub fn certificate(&self) -> PathBuf {
-        self.dir.join("certs/apiserver.crt")
+        certificate(&self.dir)
     }
 
     /// A token of a service account, valid for a day.
@@ -100,7 +135,17 @@ impl Kubernetes {
     /// Writes a kubeconfig with which a client acts as a service account; its path.
     pub async fn kubeconfig_of(&self, namespace: &str, service_account: &str) -> Result<PathBuf> {
         let token = self.token(namespace, service_account).await?;
-        config::token_kubeconfig(&self.dir, &self.certificate(), service_account, &token)
+        let path = config::kubeconfig_path(&self.dir, &format!("{namespace}.{service_account}"));
+        let tls_name = match &self.origin {
+            Origin::Own(_) => OWN_TLS_NAME.to_owned(),
+            Origin::Remote(remote) => remote.tls_server_name(),
+        };
+        endpoint(inside_url(), &tls_name, &self.certificate()).kubeconfig(
+            service_account,
+            &token,
+            &path,
+        )?;
+        Ok(path)
     }
 
     /// kubectl as the administrator.
@@ -109,16 +154,39 @@ impl Kubernetes {
     }
 
     /// Every request that the API server has answered since it started.
+    ///
+    /// # Errors
+    /// Also for a cluster outside: its audit log is its own.
     pub fn audit(&self) -> Result<Vec<AuditEvent>> {
-        audit::read(&config::audit_log(&self.dir))
+        match &self.origin {
+            Origin::Own(_) => audit::read(&config::audit_log(&self.dir)),
+            Origin::Remote(_) => Err(LabError::Unexpected {
+                what: "the wish to read an audit log".into(),
+                why: "the cluster is not the lab's own".into(),
+            }),
+        }
     }
 
     /// An error if one of the servers has ended.
     pub fn check(&self) -> Result<()> {
-        self.etcd.check()?;
-        self.apiserver.check()?;
-        self.controller_manager.check()
+        match &self.origin {
+            Origin::Own(servers) => servers.iter().try_for_each(Process::check),
+            Origin::Remote(_) => Ok(()),
+        }
     }
+}
+
+fn certificate(dir: &Path) -> PathBuf {
+    dir.join("certs/apiserver.crt")
+}
+
+/// The API server's URL within the lab.
+fn inside_url() -> String {
+    format!("https://{}:{PORT}", network::GATEWAY)
+}
+
+fn endpoint<'a>(url: String, tls_server_name: &'a str, certificate: &'a Path) -> Endpoint<'a> {
+    Endpoint { url, tls_server_name, certificate }
 }
 
 /// kubectl with the kubeconfig of somebody.
