@@ -51,7 +51,10 @@ pub enum Error {
         why: String,
     },
     /// A store did not answer in time: the truth about its copies is unknown.
-    #[error("store {store}: {action}: no answer within {after:?}")]
+    #[error(
+        "store {store}: {action}: no answer within {after:?}; its server is down or cut off, or the \
+         user may not ask"
+    )]
     Deadline {
         /// The store.
         store: StoreId,

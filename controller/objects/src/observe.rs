@@ -52,9 +52,11 @@ pub async fn observe(
     }
     let selected = selected(desired, ledger, &states);
     let due = copies_due(desired, ledger, &states, &selected, rehash, now);
-    rehash_all(stores, ledger, due, limits, now, progress).await;
-    let objects =
-        selected.into_iter().map(|cid| (cid, object(desired, ledger, &states, cid, now))).collect();
+    let unread = rehash_all(stores, ledger, due, limits, now, progress).await;
+    let objects = selected
+        .into_iter()
+        .map(|cid| (cid, object(desired, ledger, &states, &unread, cid, now)))
+        .collect();
     let strays = states
         .iter()
         .filter(|(_, state)| matches!(state, StoreState::Ready { .. }))
@@ -182,6 +184,9 @@ fn copies_due(
     copies.into_iter().map(|(_, cid, id)| (cid, id)).collect()
 }
 
+/// Why copies could not be read in this pass.
+type Unread = BTreeMap<(Cid, StoreId), String>;
+
 async fn rehash_all(
     stores: &Stores,
     ledger: &mut Ledger,
@@ -189,7 +194,8 @@ async fn rehash_all(
     limits: &Limits,
     now: Timestamp,
     progress: OnProgress<'_>,
-) {
+) -> Unread {
+    let mut unread = Unread::new();
     let end = Instant::now() + limits.pass;
     let mut due = due.into_iter();
     let mut running: FuturesUnordered<BoxFuture<'_, _>> = FuturesUnordered::new();
@@ -207,16 +213,18 @@ async fn rehash_all(
             Verdict::Verified(entry) => ledger.verified(&id, entry, now),
             Verdict::Corrupt { entry, why } => ledger.corrupt(&id, entry, now, why),
             Verdict::Missing => ledger.gone(&id, &cid),
-            // Not read, so the earlier check stands as long as its age allows.
-            Verdict::Unknown(_) => {}
+            // The earlier check stands as long as its age allows.
+            Verdict::Unknown(error) => drop(unread.insert((cid, id), error.to_string())),
         }
     }
+    unread
 }
 
 fn object(
     desired: &Desired,
     ledger: &mut Ledger,
     states: &BTreeMap<StoreId, StoreState>,
+    unread: &Unread,
     cid: Cid,
     now: Timestamp,
 ) -> Object {
@@ -228,7 +236,8 @@ fn object(
         let corrupt = matches!(check, Some((Outcome::Corrupt(_), ..)));
         let copy = match (state, entry) {
             (StoreState::Ready { .. }, Some(entry)) => {
-                copy(entry, check, &cid, desired.policy.max_age, now)
+                let why = unread.get(&(cid, id.clone())).map(String::as_str);
+                copy(entry, check, why, desired.policy.max_age, now)
             }
             // Never listed: it may hold anything.
             (StoreState::Unreachable { .. }, entry)
@@ -262,7 +271,7 @@ fn object(
 fn copy(
     entry: &Entry,
     check: Option<(&Outcome, Timestamp, &crate::Version)>,
-    cid: &Cid,
+    unread: Option<&str>,
     max_age: Duration,
     now: Timestamp,
 ) -> Copy {
@@ -271,14 +280,10 @@ fn copy(
             Copy::Corrupt { entry: entry.clone(), why: why.clone() }
         }
         Some((Outcome::Verified, at, _)) if passed(at, max_age, now) => {
-            Copy::Unverified { why: format!("it was last verified at {at}") }
+            let why = unread.unwrap_or("nobody came to read it again");
+            Copy::Unverified { why: format!("last verified at {at}: {why}") }
         }
         Some((Outcome::Verified, at, version)) => Copy::Verified { version: version.clone(), at },
-        None => Copy::Unverified {
-            why: match crate::Verifier::new(cid) {
-                Err(error) => error.to_string(),
-                Ok(_) => "it has not been read yet".to_owned(),
-            },
-        },
+        None => Copy::Unverified { why: unread.unwrap_or("it has not been read yet").to_owned() },
     }
 }

@@ -287,6 +287,41 @@ async fn a_store_that_vanished_is_created_and_filled() {
 }
 
 #[tokio::test]
+async fn a_copy_that_cannot_be_read_is_neither_good_nor_corrupt() {
+    let mut rig = Rig::new(3, (1, 2, 3));
+    let cid = rig.put(0, b"hello").await;
+    rig.put(1, b"hello").await;
+    rig.memory[1].set_readable(false);
+    let (seen, applied) = rig.pass().await;
+    assert_eq!((seen.stats.verified, seen.stats.unverified, seen.stats.corrupt), (1, 1, 0));
+    let found = seen.plan.findings[0].found.as_deref().expect("found");
+    assert!(found.contains("input/output error"), "{found}");
+    assert!(applied.done.is_empty(), "it may be good: {applied:?}");
+    rig.memory[1].set_readable(true);
+    assert_eq!((rig.look().await.stats.verified, rig.good(&cid)), (2, 2));
+    // Once verified, it counts until its time is over, also while it cannot be read again.
+    rig.memory[1].set_readable(false);
+    rig.later(Duration::from_hours(24 * 28));
+    assert_eq!(rig.look().await.stats.verified, 2);
+    rig.later(Duration::from_hours(24 * 3));
+    assert_eq!(rig.look().await.stats.unverified, 1);
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_verified_is_reported_and_left_alone() {
+    let mut rig = Rig::new(2, (1, 2, 2));
+    // The name of another hash function (BLAKE3).
+    let cid = "bafkr4ihcokpuq3a6f6arcylwzyzwpggntyl3t6lckqnzzgb4fsgxbs4jty".parse().expect("a CID");
+    rig.desired.select = Select::Cids([cid].into());
+    rig.memory[0].add_copy(cid, "whatever it is");
+    let (seen, applied) = rig.pass().await;
+    assert_eq!((seen.stats.unverified, seen.stats.lost, applied.done.len()), (1, 0, 0));
+    let said: Vec<_> = seen.plan.findings.iter().filter_map(|f| f.found.as_deref()).collect();
+    assert!(said.iter().any(|said| said.contains("multihash 0x1e")), "{said:?}");
+    assert!(rig.memory[0].has(&cid));
+}
+
+#[tokio::test]
 async fn the_ledger_survives_being_written_down() {
     let mut rig = Rig::new(3, (2, 3, 5));
     rig.put(0, b"hello").await;

@@ -32,7 +32,7 @@ pub(super) fn of_stores(desired: &Desired, observed: &Observed) -> Vec<Finding> 
             None => Some(Finding::unverified(&*subject, "a listing", "it was not looked at")),
         });
         if let Some((count, cid, why)) = unread.get(&spec.id) {
-            let found = format!("{count} copies are not verified; the first is {cid}: {why}");
+            let found = format!("copies that are not verified: {count}; the first is {cid}: {why}");
             findings.push(Finding::unverified(subject, "verified copies", found));
         }
     }

@@ -56,7 +56,7 @@ pub(super) fn plan(
             }
         }
         if foreign > 0 && desired.select == Select::All {
-            let found = format!("{foreign} objects whose name is not a CID: left alone");
+            let found = format!("objects whose name is not a CID, left alone: {foreign}");
             findings.push(Finding::unexpected(format!("object store {}", spec.id), found));
         }
     }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{
     ByteStream, Entry, Item, Lock, Mark, Over, Presence, Put, Store, Stray, StrayKind, Version,
 };
-use crate::{Cid, Error, Hasher, Profile, SafeDropProof, StoreId, Verifier};
+use crate::{Attributes, Cid, Error, Hasher, Profile, SafeDropProof, StoreId, Verifier};
 
 /// A store in memory.
 pub struct MemoryStore {
@@ -25,6 +25,7 @@ pub struct MemoryStore {
 struct Inner {
     exists: bool,
     reachable: bool,
+    unreadable: bool,
     max_bytes: Option<u64>,
     sequence: u64,
     /// Writes that still succeed before the store becomes unreachable.
@@ -78,6 +79,11 @@ impl MemoryStore {
         self.inner().reachable = reachable;
     }
 
+    /// Makes it list its copies and not give their bytes, or give them again.
+    pub fn set_readable(&self, readable: bool) {
+        self.inner().unreadable = !readable;
+    }
+
     /// Makes it fail after so many more writes.
     pub fn fail_after(&self, writes: u64) {
         self.inner().writes_left = Some(writes);
@@ -128,6 +134,23 @@ impl MemoryStore {
         let mut inner = self.inner();
         inner.sequence += 1;
         inner.copies.remove(cid);
+    }
+
+    /// Adds a copy as another client would, whatever its bytes are.
+    pub fn add_copy(&self, cid: Cid, bytes: impl Into<Bytes>) {
+        let bytes = bytes.into();
+        let mut inner = self.inner();
+        inner.sequence += 1;
+        let at = inner.sequence;
+        let entry = Entry {
+            cid,
+            size: bytes.len() as u64,
+            version: Version { id: format!("v{at}"), head: at, tail: at, parts: 1 },
+            attributes: Attributes::new(),
+            sha256: None,
+            flaw: None,
+        };
+        inner.copies.insert(cid, (entry, bytes));
     }
 
     /// Adds something that is not a copy.
@@ -202,6 +225,9 @@ impl Store for MemoryStore {
 
     async fn get(&self, entry: &Entry) -> Result<ByteStream, Error> {
         let mut inner = self.open("read")?;
+        if inner.unreadable {
+            return Err(Error::store(&self.id, "read", &"input/output error"));
+        }
         inner.reads += 1;
         let bytes = inner.copies.get(&entry.cid).map(|(_, bytes)| bytes.clone());
         let bytes =

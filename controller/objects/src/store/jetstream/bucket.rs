@@ -190,6 +190,11 @@ impl JetStreamStore {
         if !config.allow_rollup {
             return Err(format!("stream {stream} does not allow rollups; set allow_rollup_hdrs"));
         }
+        if config.deny_delete || config.deny_purge {
+            return Err(format!(
+                "stream {stream} denies deletion or purging: nothing can be repaired"
+            ));
+        }
         if config.sealed {
             return Err(format!("stream {stream} is sealed: nothing can be written or repaired"));
         }
