@@ -5,20 +5,33 @@ use std::{
     time::Duration,
 };
 
-use cim_e2e::lab::{
-    self, Inside, Lab, Openings,
-    args::LabArgs,
-    servers::nats::new_operator,
-    tools::{Cache, Progress, Tools, refusal},
+use cim_e2e::{
+    home::{Home, Profile, ProgramArgs},
+    lab::{
+        self, Inside, Lab, Openings,
+        args::LabArgs,
+        servers::nats::new_operator,
+        tools::{Cache, Progress, Tools, refusal},
+    },
 };
 use clap::{Parser, builder::FalseyValueParser};
 use libtest_mimic::{Arguments, Failed, Trial};
-use tokio::{runtime::Runtime, time::timeout};
+use tokio::{runtime::Runtime, sync::OnceCell, time::timeout};
 
 /// What a case returns: any error fails it.
 pub(crate) type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
-type Run = for<'lab> fn(&'lab Lab) -> Pin<Box<dyn Future<Output = Outcome> + 'lab>>;
+type InLab = for<'lab> fn(&'lab Lab) -> Pin<Box<dyn Future<Output = Outcome> + 'lab>>;
+type AtHome = for<'home> fn(&'home Home) -> Pin<Box<dyn Future<Output = Outcome> + 'home>>;
+
+/// What a case gets.
+#[derive(Clone, Copy)]
+pub(crate) enum Run {
+    /// The lab alone.
+    Lab(InLab),
+    /// The Domain of `examples/home/`, kept by the controller.
+    Home(AtHome),
+}
 
 /// No case takes longer; a hang is a failure with a name.
 const DEADLINE: Duration = Duration::from_mins(10);
@@ -34,11 +47,29 @@ macro_rules! cases {
     ($($path:path),* $(,)?) => {
         vec![$($crate::harness::Case {
             name: stringify!($path),
-            run: |lab| Box::pin($path(lab)),
+            run: $crate::harness::Run::Lab(|lab| Box::pin($path(lab))),
         }),*]
     };
 }
 pub(crate) use cases;
+
+/// The same for cases that get the shared Domain.
+macro_rules! at_home {
+    ($($path:path),* $(,)?) => {
+        vec![$($crate::harness::Case {
+            name: stringify!($path),
+            run: $crate::harness::Run::Home(|home| Box::pin($path(home))),
+        }),*]
+    };
+}
+pub(crate) use at_home;
+
+/// The lab and, once somebody asked for it, the Domain in it.
+struct Stage {
+    lab: Arc<Lab>,
+    home: OnceCell<Result<Home, String>>,
+    programs: ProgramArgs,
+}
 
 /// The command line: libtest's and the lab's.
 #[derive(Debug, Parser)]
@@ -48,6 +79,9 @@ struct Args {
 
     #[command(flatten)]
     lab: LabArgs,
+
+    #[command(flatten)]
+    programs: ProgramArgs,
 
     /// Fail cases that cannot run here, instead of skipping them.
     #[arg(long, env = "CI", value_parser = FalseyValueParser::new())]
@@ -92,13 +126,20 @@ fn run_outside(args: &Args, words: Vec<OsString>, cases: Vec<Case>) -> lab::Resu
         let trials = cases.into_iter().map(|case| Trial::test(case.name, || Ok(()))).collect();
         return Ok(libtest_mimic::run(&args.libtest, trials).exit_code());
     }
-    let tools = Tools::obtain(&Cache::at(args.lab.cache_dir()), &Progress::new())?;
+    let progress = Progress::new();
+    let tools = Tools::obtain(&Cache::at(args.lab.cache_dir()), &progress)?;
+    let at_home = |case: &Case| wanted(case) && matches!(case.run, Run::Home(_));
+    let programs = if !args.hold && cases.iter().any(at_home) {
+        args.programs.build(Profile::Dev, &progress)?
+    } else {
+        Vec::new()
+    };
     let openings = if args.hold {
         crate::hold::openings(&tools, args.kubeconfig.as_deref())?
     } else {
         Openings::default()
     };
-    lab::isolate(tools, openings, words.into_iter().skip(1))
+    lab::isolate(tools, openings, words.into_iter().skip(1).chain(programs))
 }
 
 /// Reports every case as ignored, or as failed where a skip must not go unseen.
@@ -130,11 +171,13 @@ fn run_inside(inside: Inside, args: &Args, cases: Vec<Case>) -> ExitCode {
         }
     });
     let lab = runtime.block_on(start(inside)).map_err(|error| error.to_string());
-    let lab = Arc::new(lab);
+    let programs = args.programs.clone();
+    let stage = lab.map(|lab| Stage { lab: Arc::new(lab), home: OnceCell::new(), programs });
+    let stage = Arc::new(stage);
     let trial = |case: Case| {
-        let (runtime, lab) = (Arc::clone(&runtime), Arc::clone(&lab));
-        Trial::test(case.name, move || match &*lab {
-            Ok(lab) => runtime.block_on(run_case(lab, case.run)),
+        let (runtime, stage) = (Arc::clone(&runtime), Arc::clone(&stage));
+        Trial::test(case.name, move || match &*stage {
+            Ok(stage) => runtime.block_on(run_case(stage, case.run)),
             Err(error) => Err(format!("the lab did not start: {error}").into()),
         })
     };
@@ -147,8 +190,15 @@ async fn start(inside: Inside) -> lab::Result<Lab> {
     Lab::builder().kubernetes().dns().git().hosts(2).nats(operator, 3).start(inside).await
 }
 
-async fn run_case(lab: &Lab, run: Run) -> Result<(), Failed> {
-    let outcome = match timeout(DEADLINE, run(lab)).await {
+async fn run_case(stage: &Stage, run: Run) -> Result<(), Failed> {
+    let lab = &stage.lab;
+    let case = async {
+        match run {
+            Run::Lab(run) => run(lab).await,
+            Run::Home(run) => run(stage.home().await?).await,
+        }
+    };
+    let outcome = match timeout(DEADLINE, case).await {
         Ok(outcome) => outcome.map_err(|error| error.to_string()),
         Err(_) => Err(format!("not done within {}", lab::error::humantime(DEADLINE))),
     };
@@ -157,4 +207,16 @@ async fn run_case(lab: &Lab, run: Run) -> Result<(), Failed> {
         Ok(()) => error.into(),
         Err(dead) => format!("{error}\n{dead}").into(),
     })
+}
+
+impl Stage {
+    /// The Domain, which the first case that asks for it starts.
+    async fn home(&self) -> Result<&Home, String> {
+        let start = async || {
+            let programs = self.programs.programs().map_err(|error| error.to_string())?;
+            let home = Home::start(Arc::clone(&self.lab), &programs).await;
+            home.map_err(|error| format!("the Domain did not start: {error}"))
+        };
+        self.home.get_or_init(start).await.as_ref().map_err(Clone::clone)
+    }
 }

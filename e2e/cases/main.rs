@@ -5,22 +5,26 @@
 //! found it, or uses names of its own in it.
 
 mod cimctl;
+mod crds;
 mod dns;
 mod harness;
 mod hold;
+mod home;
+mod home_refusals;
 mod isolation;
 mod nats;
 mod nixos;
 mod objects;
+mod rights;
 mod servers;
 
 use std::process::ExitCode;
 
-use harness::{Case, cases};
+use harness::{Case, at_home, cases};
 
 /// Every case, in the order in which they run.
 fn all() -> Vec<Case> {
-    cases![
+    let mut all = cases![
         servers::kubernetes_answers,
         servers::kubernetes_keeps_an_audit_log,
         servers::nats_answers_in_a_cluster,
@@ -51,15 +55,6 @@ fn all() -> Vec<Case> {
         cimctl::it_shows_what_the_cluster_holds,
         cimctl::it_requests_a_reconciliation_and_waits_for_the_echo,
         cimctl::it_says_which_right_is_missing,
-        nixos::a_commit_becomes_what_the_host_runs,
-        nixos::a_host_refuses_what_is_not_signed_for_it,
-        nixos::what_the_deploy_user_made_does_not_run_as_root,
-        nixos::a_broken_machine_does_not_stop_the_others,
-        nixos::a_flake_that_pins_nothing_is_refused,
-        nixos::a_host_that_is_not_the_pinned_one_is_not_touched,
-        nixos::an_activation_outlives_its_controller,
-        nixos::an_activation_outlives_its_connection,
-        nixos::each_end_of_an_activation_is_told,
         objects::copies_are_made_and_anybody_can_read_them,
         objects::an_object_of_another_client_gets_its_copies,
         objects::a_damaged_copy_is_repaired_from_a_good_one,
@@ -69,11 +64,40 @@ fn all() -> Vec<Case> {
         objects::a_copy_that_another_controller_relies_on_stays,
         objects::rot_on_the_disk_is_found_by_reading,
         objects::large_messages_travel_by_reference,
+        nixos::a_commit_becomes_what_the_host_runs,
+        nixos::a_host_refuses_what_is_not_signed_for_it,
+        nixos::what_the_deploy_user_made_does_not_run_as_root,
+        nixos::a_broken_machine_does_not_stop_the_others,
+        nixos::a_flake_that_pins_nothing_is_refused,
+        nixos::a_host_that_is_not_the_pinned_one_is_not_touched,
+        nixos::an_activation_outlives_its_controller,
+        nixos::an_activation_outlives_its_connection,
+        nixos::each_end_of_an_activation_is_told,
         isolation::two_labs_live_side_by_side,
         isolation::nothing_outlives_a_killed_lab,
         isolation::a_lab_acts_on_a_cluster_outside,
         isolation::ctrl_c_ends_a_lab_in_order,
-    ]
+        crds::every_rule_is_kept_by_the_api_server,
+        crds::a_misspelt_field_is_refused,
+    ];
+    all.extend(at_home![
+        home::both_machines_run_the_release,
+        home::the_service_answers,
+        home::names_resolve_both_ways,
+        home::credentials_do_what_they_may,
+        home::an_object_has_its_copies,
+        home::everything_is_ready,
+        home::a_commit_is_delivered,
+        home::what_was_meddled_with_is_put_right,
+        home::a_crash_in_a_rollout_does_nothing_twice,
+        home::an_idle_minute_writes_nothing,
+        home_refusals::what_cannot_be_done_is_said_and_harms_nothing_else,
+        home_refusals::a_finalizer_follows_the_deletion_policy,
+        home_refusals::a_new_role_gets_credentials_of_its_own,
+        rights::the_chart_is_clean,
+        rights::every_right_is_used_and_none_is_missing,
+    ]);
+    all
 }
 
 fn main() -> ExitCode {

@@ -13,7 +13,7 @@ use crate::lab::{Result, error::humantime};
 
 const TICK: Duration = Duration::from_millis(120);
 /// The longest text in a cell; more would break the lines of most terminals.
-const CELL: usize = 64;
+const CELL: usize = 76;
 
 /// Prints to standard output; a spinner turns on standard error if that is a terminal.
 #[derive(Debug, Default)]

@@ -136,7 +136,9 @@ pub(super) async fn object(scene: &Scene<'_>) -> Result<()> {
         })
         .await?;
     let stores = STORES.map(|(id, _)| id).join(", ");
-    scene.holds(format!("{cid} has verified copies in {stores}"), put);
+    let cid = cid.to_string();
+    let cid = &cid[..cid.len().min(12)];
+    scene.holds(format!("{cid}… has verified copies in the stores {stores}"), put);
     Ok(())
 }
 
