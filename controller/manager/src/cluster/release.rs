@@ -97,13 +97,15 @@ pub(super) async fn resolve(
     Ok(release(&wanted.spec, &locked, since, machines))
 }
 
-/// Whether `release` was evaluated for exactly these machines and configurations.
+/// Whether `release` was evaluated for exactly these machines and configurations, and all have a
+/// closure: what a configuration fetches may fail for a while, so a failure is tried again.
 fn is_for(release: &Release, machines: &BTreeMap<String, Attribute>) -> bool {
     release.machines.len() == machines.len()
         && release.machines.iter().all(|machine| {
             machines
                 .get(&machine.name)
                 .is_some_and(|attribute| machine.configuration == attribute.as_str())
+                && machine.error.is_none()
         })
 }
 
@@ -163,7 +165,10 @@ mod tests {
 
     fn evaluated(names: &[(&str, &str)]) -> Release {
         let machines = attributes(names);
-        let machines = machines.iter().map(|(name, attribute)| machine(name, attribute, None));
+        let machines = machines.iter().map(|(name, attribute)| ReleaseMachine {
+            error: None,
+            ..machine(name, attribute, None)
+        });
         Release { machines: machines.collect(), ..Release::default() }
     }
 
@@ -175,6 +180,9 @@ mod tests {
         assert!(!is_for(&release, &attributes(&[("host1", "a"), ("host3", "b")])));
         assert!(!is_for(&release, &attributes(&[("host1", "a"), ("host2", "c")])));
         assert!(is_for(&evaluated(&[]), &attributes(&[])));
+        let mut failed = release.clone();
+        failed.machines[1].error = Some("it throws".to_owned());
+        assert!(!is_for(&failed, &attributes(&[("host1", "a"), ("host2", "b")])));
     }
 
     #[test]

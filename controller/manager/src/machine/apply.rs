@@ -28,8 +28,10 @@ async fn deliver(
 ) -> Result<(), MachineFailure> {
     let workshop = &reconciler.workshop;
     let nix = workshop.nix().await?;
-    let copies = plan.changes.iter().any(|change| matches!(change, Change::Copy { .. }));
-    if copies {
+    // Both are taken from the local store, which may have lost the closure.
+    let needs =
+        |change: &Change| matches!(change, Change::Copy { .. } | Change::CopySignatures { .. });
+    if plan.changes.iter().any(needs) {
         visit.progress("Building", format!("building {}", delivery.wanted.closure)).await;
         reconciler.ensure_derivation(nix, delivery).await?;
         let build = nix.build(&delivery.toplevel, None);
