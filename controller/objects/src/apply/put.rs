@@ -5,7 +5,7 @@ use futures::stream;
 
 use crate::limits::OnProgress;
 use crate::store::{ByteStream, Over, Put};
-use crate::{Attributes, Entry, Error, Limits, Store, Verdict, verify};
+use crate::{Attributes, Entry, Error, Hasher, Limits, Profile, Store, Verdict, verify};
 
 /// Stores the bytes that `open` gives under the CID that they have (profile `unixfs-v1-2025`), and
 /// reads them back. Storing the same bytes again changes nothing, except that a corrupt copy is
@@ -16,11 +16,37 @@ use crate::{Attributes, Entry, Error, Limits, Store, Verdict, verify};
 pub async fn put_object(
     store: &dyn Store,
     attributes: &Attributes,
+    open: impl FnMut() -> Result<ByteStream, Error>,
+    limits: &Limits,
+    progress: OnProgress<'_>,
+) -> Result<Entry, Error> {
+    let put = Put { cid: None, attributes: attributes.clone(), over: Over::Nothing };
+    write(store, put, open, limits, progress).await
+}
+
+/// As [`put_object`], for bytes in memory. They are named before they are sent, so that none are
+/// sent if the object is there, and that what an interruption leaves is known to be ours.
+pub async fn put_bytes(
+    store: &dyn Store,
+    attributes: &Attributes,
+    bytes: Bytes,
+    limits: &Limits,
+) -> Result<Entry, Error> {
+    let mut hasher = Hasher::new(Profile::V1_2025);
+    hasher.update(&bytes);
+    let cid = Some(hasher.finish().cid);
+    let put = Put { cid, attributes: attributes.clone(), over: Over::Nothing };
+    let open = || Ok(Box::pin(stream::iter([Ok(bytes.clone())])) as ByteStream);
+    write(store, put, open, limits, &|_| {}).await
+}
+
+async fn write(
+    store: &dyn Store,
+    mut put: Put,
     mut open: impl FnMut() -> Result<ByteStream, Error>,
     limits: &Limits,
     progress: OnProgress<'_>,
 ) -> Result<Entry, Error> {
-    let mut put = Put { cid: None, attributes: attributes.clone(), over: Over::Nothing };
     let mut replaced = false;
     loop {
         let written = tokio::time::timeout(limits.job, store.put(&put, open()?)).await;
@@ -44,15 +70,4 @@ pub async fn put_object(
             Verdict::Unknown(error) => return Err(error),
         }
     }
-}
-
-/// As [`put_object`], for bytes in memory.
-pub async fn put_bytes(
-    store: &dyn Store,
-    attributes: &Attributes,
-    bytes: Bytes,
-    limits: &Limits,
-) -> Result<Entry, Error> {
-    let open = || Ok(Box::pin(stream::iter([Ok(bytes.clone())])) as ByteStream);
-    put_object(store, attributes, open, limits, &|_| {}).await
 }

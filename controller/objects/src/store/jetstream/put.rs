@@ -40,6 +40,8 @@ impl JetStreamStore {
                 Ok(entry)
             }
             Err(error) => {
+                // A chunk that is still on its way would be stored after the others are removed.
+                upload.settle().await;
                 // What stays behind if this fails too is listed as unfinished, and swept later.
                 let _ = self.purge_chunks(&upload.nuid).await;
                 Err(error)
@@ -238,6 +240,12 @@ impl<'a> Upload<'a> {
             self.last = self.last.max(ack.sequence);
         }
         Ok(())
+    }
+
+    /// Waits until nothing is in flight any more, whatever became of it.
+    async fn settle(&mut self) {
+        let all = futures::future::join_all(self.in_flight.drain(..).map(IntoFuture::into_future));
+        let _ = tokio::time::timeout(self.store.deadline, all).await;
     }
 
     /// Makes the chunks an object, in one step, over exactly what is to be replaced.
