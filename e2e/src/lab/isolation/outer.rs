@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    MARK, Openings, Site, State,
+    MARK, Openings, Site, State, cgroup,
     doors::{self, Target},
     leftovers,
 };
@@ -49,6 +49,7 @@ pub fn isolate(
     if status.success() {
         leftovers::discard(&state)?;
     } else {
+        cgroup::remove(&state)?;
         eprintln!("logs of the lab, until the next start: {}", state.logs().display());
     }
     Ok(exit_code(status))
