@@ -52,12 +52,14 @@ pub(crate) async fn what_cannot_be_done_is_said_and_harms_nothing_else(home: &Ho
 }
 
 pub(crate) async fn a_finalizer_follows_the_deletion_policy(home: &Home) -> Outcome {
-    for (kind, name) in [("machines", "host1"), ("domains", "example-com"), ("objectreplicas", "all")]
+    for (kind, name) in
+        [("machines", "host1"), ("domains", "example-com"), ("objectreplicas", "all")]
     {
         for (policy, finalizers) in [("Delete", 1), ("Orphan", 0)] {
             let patch = json!({"spec": {"deletionPolicy": policy}}).to_string();
             patch_object(home, kind, name, "merge", &patch).await?;
-            let what = format!("{kind} {name} with policy {policy} to have {finalizers} finalizers");
+            let what =
+                format!("{kind} {name} with policy {policy} to have {finalizers} finalizers");
             home.eventually(&what, SOON, async || {
                 let object = home.kubectl().get(&format!("{kind}.cim.dev"), NAMESPACE, name).await;
                 let object = object.map_err(|error| error.to_string())?;
@@ -111,7 +113,11 @@ async fn said(home: &Home, refused: &Refused) -> Result<(), String> {
     if ready == Some(("False", refused.reason)) && object.is(class) && !object.is(other) {
         return Ok(());
     }
-    Err(format!("{object}, Stalled {}, Reconciling {}", object.is("Stalled"), object.is("Reconciling")))
+    Err(format!(
+        "{object}, Stalled {}, Reconciling {}",
+        object.is("Stalled"),
+        object.is("Reconciling")
+    ))
 }
 
 /// What is wrong with the Events: there is one Warning for each refusal, however often it was tried.
@@ -148,9 +154,7 @@ fn bad_objects(home: &Home) -> Result<String, cim_e2e::lab::LabError> {
         });
         object("Machine", name, &spec)
     };
-    let ssh = |host: &str, secret: &str| {
-        json!({"host": host, "keySecretRef": {"name": secret}, "hostKeys": [key]})
-    };
+    let ssh = |host: &str, secret: &str| json!({"host": host, "keySecretRef": {"name": secret}, "hostKeys": [key]});
     let cluster = |flake: &str| {
         json!({
             "domain": "refused", "environment": "dev",
@@ -182,7 +186,11 @@ fn bad_objects(home: &Home) -> Result<String, cim_e2e::lab::LabError> {
         machine("no-attribute", &ssh("10.0.0.12", "deploy-key"), "host9"),
         machine("no-secret", &ssh("10.0.0.12", "absent"), "host2"),
         machine("nobody", &ssh("10.0.0.99", "deploy-key"), "host2"),
-        object("Domain", "wrong-tsig", &json!({"suffix": "wrong.example", "dns": {"zones": [zone]}})),
+        object(
+            "Domain",
+            "wrong-tsig",
+            &json!({"suffix": "wrong.example", "dns": {"zones": [zone]}}),
+        ),
         object("Domain", "nats-away", &json!({"suffix": "away.example", "nats": away})),
     ];
     Ok(json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())

@@ -12,7 +12,7 @@ use crate::{Attributes, Entry, Error, Hasher, Limits, Profile, Store, Verdict, v
 /// replaced; for that `open` is called a second time.
 ///
 /// # Errors
-/// Those of the store and of `open`; after an error the store has no new object.
+/// Those of the store and of `open`. The store then has no new object, unless only reading back failed.
 pub async fn put_object(
     store: &dyn Store,
     attributes: &Attributes,
