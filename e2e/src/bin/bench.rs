@@ -91,7 +91,7 @@ async fn measure(inside: Inside, args: &Args) -> lab::Result<ExitCode> {
     let idle = observe_idle(&home, Duration::from_mins(args.minutes)).await?;
     print!("{}", report(&idle, objects, args.minutes));
     for write in &idle.writes {
-        println!("unexpected: {} {}", write.verb, write.uri);
+        println!("unexpected: {write}");
     }
     Ok(if idle.writes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,14 +1,14 @@
 //! `cargo demo`: a lab comes up, `examples/home/` is applied, and the Domain becomes true.
 
-use std::{ffi::OsString, process::ExitCode, sync::Arc, time::Instant};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 
 use cim_e2e::{
     home::{Home, NAMESPACE, Profile, ProgramArgs, Programs},
     lab::{
-        self, Inside, Lab, LabError,
+        self, Inside, Lab, LabError, Openings,
         args::LabArgs,
         error::humantime,
-        servers::nats::new_operator,
+        servers::{kubernetes::RemoteCluster, nats::new_operator},
         tools::{Cache, Progress, Tools},
     },
     story::{Console, STEPS, Scene},
@@ -16,7 +16,7 @@ use cim_e2e::{
 use clap::{Parser, ValueEnum, builder::PossibleValuesParser};
 use tokio::runtime::Runtime;
 
-/// The door to the API server.
+/// The door to the API server, and the window to that of a cluster outside.
 const KUBERNETES: &str = "kubernetes";
 
 /// Starts a lab of real servers, applies examples/home/ and shows how the Domain becomes true.
@@ -32,6 +32,11 @@ struct Args {
     #[arg(long, value_name = "STEP", value_delimiter = ',')]
     #[arg(value_parser = PossibleValuesParser::new(STEPS.map(|step| step.name)))]
     only: Vec<String>,
+
+    /// Use the Kubernetes API of a cluster that you have already (kind, k3s, microk8s) instead of the
+    /// lab's own. The definitions and the namespaces `home` and `cim-system` are left in it
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
 
     /// Which story
     #[arg(long, value_enum, default_value_t = StoryName::Home)]
@@ -77,7 +82,12 @@ fn outside(args: &Args, words: Vec<OsString>) -> lab::Result<ExitCode> {
     let progress = Progress::new();
     let tools = Tools::obtain(&Cache::at(args.lab.cache_dir()), &progress)?;
     let programs = args.programs.build(Profile::Dev, &progress)?;
-    lab::isolate(tools, &[KUBERNETES], words.into_iter().skip(1).chain(programs))
+    let mut openings = Openings::from(&[KUBERNETES]);
+    if let Some(file) = &args.kubeconfig {
+        let cluster = RemoteCluster::read(&tools, file)?;
+        openings.windows.push((KUBERNETES.into(), cluster.address()));
+    }
+    lab::isolate(tools, openings, words.into_iter().skip(1).chain(programs))
 }
 
 async fn within(inside: Inside, args: &Args) -> lab::Result<ExitCode> {
@@ -114,7 +124,7 @@ async fn play(
     console: &Console,
 ) -> Result<Home, Option<Home>> {
     let servers = "Kubernetes, three NATS servers, Knot, git and two hosts are up";
-    let lab = console.step("servers", servers, start(inside)).await.ok_or(None)?;
+    let lab = console.step("servers", servers, start(inside, args)).await.ok_or(None)?;
     let home = console.step("controller", "the controller is ready", async {
         let home = Home::prepare(Arc::new(lab), programs).await?;
         home.start_controller().await?;
@@ -125,7 +135,7 @@ async fn play(
     if applied.is_none() {
         return Err(Some(home));
     }
-    let hear = |fact| console.fact(fact);
+    let hear = |fact| console.fact(&fact);
     let scene = Scene { home: &home, applied: Instant::now(), hear: &hear };
     for step in STEPS {
         let wanted = args.only.is_empty() || args.only.iter().any(|name| name == step.name);
@@ -140,9 +150,16 @@ async fn play(
     Ok(home)
 }
 
-async fn start(inside: Inside) -> lab::Result<Lab> {
+async fn start(inside: Inside, args: &Args) -> lab::Result<Lab> {
     let operator = new_operator("home")?;
-    Lab::builder().kubernetes().dns().git().hosts(2).nats(operator, 3).start(inside).await
+    let builder = Lab::builder().dns().git().hosts(2).nats(operator, 3);
+    let builder = match &args.kubeconfig {
+        Some(file) => {
+            builder.kubernetes_outside(RemoteCluster::read(inside.tools(), file)?, KUBERNETES)
+        }
+        None => builder.kubernetes(),
+    };
+    builder.start(inside).await
 }
 
 /// Says how to look at what is there, from another terminal.

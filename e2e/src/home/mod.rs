@@ -52,7 +52,7 @@ pub const SYSTEM: &str = "cim-system";
 pub const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/home");
 
 const RELEASE: &str = "cim";
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 const SOON: Duration = Duration::from_secs(30);
 const LOG_LINES: usize = 25;
 
@@ -154,6 +154,11 @@ impl Home {
         format!("system:serviceaccount:{SYSTEM}:{}", self.account)
     }
 
+    /// Whether the API server is the lab's own, so that its audit log can be read.
+    pub fn has_audit(&self) -> Result<bool> {
+        Ok(self.lab.kubernetes()?.remote_kubeconfig().is_none())
+    }
+
     /// Every request of the controller so far, in order.
     pub fn requests(&self) -> Result<Vec<AuditEvent>> {
         let user = self.user();
@@ -219,8 +224,8 @@ impl Home {
     /// Adds to an error what the objects and the controller said last.
     async fn explain(&self, error: LabError) -> LabError {
         let objects = match self.objects().await {
-            Ok(objects) => objects.iter().map(|object| format!("  {object}\n")).collect(),
-            Err(error) => format!("  {error}\n"),
+            Ok(objects) => objects.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "),
+            Err(error) => error.to_string(),
         };
         let log = fs::read(self.controller.log()).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
@@ -229,7 +234,7 @@ impl Home {
         LabError::Unexpected {
             what: format!("the state of {NAMESPACE}"),
             why: format!(
-                "{error}\nthe objects:\n{objects}the end of the controller's log, {}:\n  {tail}",
+                "{error}\nthe objects:\n  {objects}\nthe end of the controller's log, {}:\n  {tail}",
                 self.controller.log().display()
             ),
         }

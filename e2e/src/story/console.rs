@@ -59,7 +59,7 @@ impl Console {
     }
 
     /// Shows a fact at once, and keeps it for the table.
-    pub fn fact(&self, fact: Fact) {
+    pub fn fact(&self, fact: &Fact) {
         let times = [("seen", fact.seen), ("true", fact.holds)]
             .into_iter()
             .filter_map(|(word, time)| Some(format!("{word} after {}", humantime(time?))));

@@ -73,48 +73,48 @@ pub(super) async fn meddle(scene: &Scene<'_>) -> Result<()> {
     did(
         "a record changed",
         ("Domain", "example-com", "changed"),
-        check(move || async move { Ok(truth::resolve(home, MINE, "A").await? == [ADDRESS]) }),
+        Some(check(move || async move { Ok(truth::resolve(home, MINE, "A").await? == [ADDRESS]) })),
     );
     did("a foreign record added", ("Domain", "example-com", "unexpected"), None);
     account.damage(BUCKET).await?;
     did("a copy damaged", ("ObjectReplica", "all", "changed"), {
         let account = account.clone();
-        check(move || {
+        Some(check(move || {
             let account = account.clone();
             async move {
                 let verified = account.verified(&cid).await?;
                 Ok(verified.iter().all(|(_, verdict)| verdict.is_ok()))
             }
-        })
+        }))
     });
     switch_by_hand(host, &wanted).await?;
     did("host1 switched to another closure", ("Machine", "host1", "changed"), {
         let wanted = wanted.clone();
-        check(move || {
+        Some(check(move || {
             let wanted = wanted.clone();
             async move {
                 let both = (host.current_system().await?, host.profile().await?);
                 Ok(both == (Some(wanted.clone()), Some(wanted)))
             }
-        })
+        }))
     });
     let key = account.keys().account();
     let servers = delete_account(home, &key).await?;
     did("the account deleted from nats-a's resolver", ("Domain", "example-com", "missing"), {
-        check(move || {
+        Some(check(move || {
             let (servers, key) = (servers.clone(), key.clone());
             async move { is_everywhere(home, &servers, &key).await }
-        })
+        }))
     });
     watch(scene, &mut deeds).await?;
     home.lab().dns()?.nsupdate(ZONE, &[&format!("delete {FOREIGN} A")]).await
 }
 
-fn check<'s, F>(probe: impl Fn() -> F + 's) -> Option<Check<'s>>
+fn check<'s, F>(probe: impl Fn() -> F + 's) -> Check<'s>
 where
     F: Future<Output = Result<bool>> + 's,
 {
-    Some(Box::new(move || Box::pin(probe())))
+    Box::new(move || Box::pin(probe()))
 }
 
 /// Looks at the metrics, again and again, until every deed was seen and put right.
