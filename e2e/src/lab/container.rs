@@ -98,7 +98,18 @@ impl Container {
         // All at once: what is in the container would outlive nspawn.
         fs::write(self.switch(), "1").during("write to", self.switch())?;
         self.nspawn.wait().await?;
+        self.clear_groups().await?;
         unplugged(&self.name).await
+    }
+
+    /// Removes the control groups below the container's own. The kernel counts in each how often it
+    /// was killed, and kills whoever is started from one into another that has another count: after
+    /// the next boot that would be every service that was not running at this one's end.
+    async fn clear_groups(&self) -> Result<()> {
+        wait_until(&format!("the control groups of {} to go", self.name), UNPLUG, async || {
+            remove_below(&self.group).map_err(|error| error.to_string())
+        })
+        .await
     }
 
     /// The file that kills every process in the container.
@@ -170,6 +181,18 @@ impl Container {
         }
         found.into_iter().filter_map(Pid::from_raw).collect()
     }
+}
+
+/// Removes the control groups below one; fails while there is a process in them.
+fn remove_below(group: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(group)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_below(&entry.path())?;
+            fs::remove_dir(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Waits until a container's interface is gone from the bridge: the kernel takes a moment to
