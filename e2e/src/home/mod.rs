@@ -51,6 +51,8 @@ pub const SYSTEM: &str = "cim-system";
 /// The files that are applied.
 pub const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/home");
 
+/// The annotation that asks for a look at once.
+const REQUESTED_AT: &str = "cim.dev/requestedAt";
 const RELEASE: &str = "cim";
 const READY: Duration = Duration::from_mins(1);
 const SOON: Duration = Duration::from_secs(30);
@@ -185,6 +187,21 @@ impl Home {
     /// One object of the five kinds.
     pub async fn object(&self, kind: &str, name: &str) -> Result<Object> {
         Ok(Object::new(self.kubectl.get(&format!("{kind}.cim.dev"), NAMESPACE, name).await?))
+    }
+
+    /// Has the controller look at an object now, as `cimctl reconcile` does, and waits until it has.
+    pub async fn reconcile(&self, kind: &str, name: &str) -> Result<()> {
+        let token = format!("{:08x}", rand::random::<u32>());
+        let (kind, request) = (format!("{kind}.cim.dev"), format!("{REQUESTED_AT}={token}"));
+        let words = ["annotate", "--overwrite", "--namespace", NAMESPACE, &kind, name, &request];
+        self.kubectl.run(&words).await?;
+        self.eventually(&format!("{kind} {name} to be looked at"), READY, async || {
+            let object = self.kubectl.get(&kind, NAMESPACE, name).await;
+            let handled =
+                &object.map_err(|error| error.to_string())?["status"]["lastHandledReconcileAt"];
+            if *handled == *token { Ok(()) } else { Err(format!("it has handled {handled}")) }
+        })
+        .await
     }
 
     /// What the controller measures now.

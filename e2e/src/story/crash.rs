@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::future::try_join_all;
 use tokio::time::sleep;
 
 use super::{DEADLINE, Scene, truth};
@@ -10,19 +11,18 @@ use crate::{
     lab::{LabError, Result, servers::host::Host},
 };
 
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) async fn crash(scene: &Scene<'_>) -> Result<()> {
     let home = scene.home;
     truth::settled(home).await?;
-    let before = runs(home).await?;
-    let generations = generations(home).await?;
+    let before = generations(home).await?;
     let (revision, message) = home.release().await?;
     let cause = Instant::now();
     let moved = middle(home, &before).await?;
     home.controller().kill().await?;
     let killed = cause.elapsed();
-    scene.tell(format!("killed when {moved}"), Some(killed), None);
+    scene.tell(format!("killed when {moved}"), None, Some(killed));
     let cause = Instant::now();
     home.start_controller().await?;
     for host in home.lab().hosts() {
@@ -31,28 +31,16 @@ pub(super) async fn crash(scene: &Scene<'_>) -> Result<()> {
     }
     home.all_ready(DEADLINE).await?;
     scene.holds("started again: everything converges", cause);
-    for (host, before) in home.lab().hosts().iter().zip(generations) {
+    for (host, before) in home.lab().hosts().iter().zip(before) {
         once(host, before).await?;
     }
     scene.holds("one new generation and one activation on each host", cause);
     Ok(())
 }
 
-/// What each host runs.
-async fn runs(home: &Home) -> Result<Vec<Option<String>>> {
-    let mut closures = Vec::new();
-    for host in home.lab().hosts() {
-        closures.push(host.current_system().await?);
-    }
-    Ok(closures)
-}
-
+/// The generation of each host, all asked at once.
 async fn generations(home: &Home) -> Result<Vec<u64>> {
-    let mut numbers = Vec::new();
-    for host in home.lab().hosts() {
-        numbers.push(generation(host).await?);
-    }
-    Ok(numbers)
+    try_join_all(home.lab().hosts().iter().map(generation)).await
 }
 
 /// The number of the system profile's generation.
@@ -65,21 +53,17 @@ pub(super) async fn generation(host: &Host) -> Result<u64> {
     })
 }
 
-/// Waits until the first host has changed, or is about to; how far the rollout was.
-async fn middle(home: &Home, before: &[Option<String>]) -> Result<String> {
+/// Waits until a host has a new profile, which the activation sets before it switches; how far the
+/// rollout is then.
+async fn middle(home: &Home, before: &[u64]) -> Result<String> {
     let begun = Instant::now();
     while begun.elapsed() < DEADLINE {
-        let now = runs(home).await?;
-        let changed: Vec<_> = home
-            .lab()
-            .hosts()
-            .iter()
-            .zip(now.iter().zip(before))
-            .map(|(host, (now, before))| (host.name(), now != before))
-            .collect();
-        if changed.iter().any(|(_, changed)| *changed) {
-            let words = changed.iter().map(|(name, changed)| {
-                format!("{name} {}", if *changed { "had switched" } else { "had not" })
+        let now = generations(home).await?;
+        if now != before {
+            let hosts = home.lab().hosts().iter().zip(now.iter().zip(before));
+            let words = hosts.map(|(host, (now, before))| {
+                let state = if now == before { "was about to begin" } else { "was switching" };
+                format!("{} {state}", host.name())
             });
             return Ok(words.collect::<Vec<_>>().join(", "));
         }

@@ -107,7 +107,19 @@ pub(super) async fn meddle(scene: &Scene<'_>) -> Result<()> {
         }))
     });
     watch(scene, &mut deeds).await?;
-    home.lab().dns()?.nsupdate(ZONE, &[&format!("delete {FOREIGN} A")]).await
+    tidy_up(home, &before).await
+}
+
+/// Takes the foreign record away, and has the Domain look again at once.
+async fn tidy_up(home: &Home, before: &Metrics) -> Result<()> {
+    home.lab().dns()?.nsupdate(ZONE, &[&format!("delete {FOREIGN} A")]).await?;
+    home.reconcile("domains", "example-com").await?;
+    let level = |metrics: &Metrics| metrics.sum("cim_drift_items", &[]).unwrap_or_default();
+    home.eventually("all drift to be gone", DEADLINE, async || {
+        let now = level(&home.metrics().await.map_err(|error| error.to_string())?);
+        if now <= level(before) { Ok(()) } else { Err(format!("{now} items")) }
+    })
+    .await
 }
 
 fn check<'s, F>(probe: impl Fn() -> F + 's) -> Check<'s>
