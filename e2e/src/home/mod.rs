@@ -209,9 +209,12 @@ impl Home {
         Ok(Metrics::parse(&self.controller.metrics().await?))
     }
 
-    /// The account `comms` as its owner uses it.
+    /// The account `comms` as its owner uses it, once the controller has made it.
     pub async fn account(&self) -> Result<Account> {
-        Account::open(self).await
+        self.eventually("the account of the Domain", READY, async || {
+            Account::open(self).await.map_err(|error| error.to_string())
+        })
+        .await
     }
 
     /// Waits until every object is Ready, or reports those that are not.
