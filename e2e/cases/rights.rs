@@ -26,7 +26,11 @@ pub(crate) async fn every_right_is_used_and_none_is_missing(home: &Home) -> Outc
     assert!(granted.len() > 20, "the chart's Roles were not found: {granted:?}");
     let used: BTreeSet<Right> = requests.iter().map(right).collect();
     let unused: Vec<_> = granted.difference(&used).collect();
-    assert!(unused.is_empty(), "the chart grants what nobody needs: {unused:#?}");
+    assert!(
+        unused.is_empty(),
+        "the chart grants what no case needs (run with the cases home and home_refusals, which use \
+         it): {unused:#?}"
+    );
     Ok(())
 }
 
