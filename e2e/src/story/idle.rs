@@ -21,7 +21,7 @@ pub struct Idle {
     pub renewals: usize,
     /// Visits to objects.
     pub reconciles: f64,
-    /// Processor time.
+    /// Processor time, with that of the programs that it ran.
     pub cpu: Duration,
     /// Resident memory at the end, in bytes.
     pub rss: u64,
@@ -55,6 +55,7 @@ pub async fn observe(home: &Home, duration: Duration) -> Result<Idle> {
     home.all_ready(DEADLINE).await?;
     let before = home.metrics().await?;
     let requests = if home.has_audit()? { home.requests()?.len() } else { 0 };
+    let cpu = home.controller().cpu().await?;
     sleep(duration).await;
     let after = home.metrics().await?;
     let (writes, renewals) = if home.has_audit()? {
@@ -69,7 +70,7 @@ pub async fn observe(home: &Home, duration: Duration) -> Result<Idle> {
         writes,
         renewals,
         reconciles: grown("cim_reconcile_total"),
-        cpu: Duration::from_secs_f64(grown("process_cpu_seconds_total").max(0.0)),
+        cpu: home.controller().cpu().await?.saturating_sub(cpu),
         rss: home.controller().rss().await?,
         peak: home.controller().peak_rss().await?,
     })

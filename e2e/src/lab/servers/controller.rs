@@ -161,6 +161,19 @@ impl Controller {
         self.memory("VmHWM:").await
     }
 
+    /// The processor time that it took, with that of the nix, git and ssh that it ran to their end.
+    pub async fn cpu(&self) -> Result<Duration> {
+        /// Of clock ticks, which proc_pid_stat(5) counts in; the same on all Linux.
+        const PER_SECOND: u64 = 100;
+        let path = PathBuf::from(format!("/proc/{}/stat", self.pid().await?.as_raw_nonzero()));
+        let stat = fs::read_to_string(&path).during("read", &path)?;
+        // The name of the program, in parentheses, may hold anything.
+        let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace());
+        let ticks = fields.into_iter().flatten().skip(11).take(4);
+        let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();
+        Ok(Duration::from_millis(ticks * 1000 / PER_SECOND))
+    }
+
     /// A line of proc_pid_status(5), in bytes.
     async fn memory(&self, field: &str) -> Result<u64> {
         let path = PathBuf::from(format!("/proc/{}/status", self.pid().await?.as_raw_nonzero()));
