@@ -15,3 +15,6 @@ pub const CONFIRM: &str = "cim.dev/confirm";
 pub const PAUSED: &str = "cim.dev/paused";
 /// The finalizer of every kind.
 pub const FINALIZER: &str = "cim.dev/finalizer";
+/// Machine, Cluster: try again what failed: a closure that was rolled back, a rollout that was
+/// aborted. Any new value does; `cimctl reconcile --retry` writes one.
+pub const RETRY: &str = "cim.dev/retry";

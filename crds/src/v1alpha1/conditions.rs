@@ -39,6 +39,8 @@ pub enum ConditionType {
     Placed,
     /// Service: its NATS users, streams and buckets exist and its credentials were seen to work.
     NatsReady,
+    /// Service: DNS may have its public endpoints.
+    Published,
     /// ObjectReplica: every selected object has its verified copies.
     Satisfied,
     /// ObjectReplica: the copies are fewer than wanted for lack of failure domains.
@@ -68,6 +70,7 @@ impl ConditionType {
             Self::Established => "Established",
             Self::Placed => "Placed",
             Self::NatsReady => "NatsReady",
+            Self::Published => "Published",
             Self::Satisfied => "Satisfied",
             Self::Unsafe => "Unsafe",
             Self::Lost => "Lost",

@@ -20,7 +20,7 @@ pub use kind::Kind;
 pub use machine::{Machine, MachineSpec, MachineStatus};
 pub use object_replica::{ObjectReplica, ObjectReplicaSpec, ObjectReplicaStatus};
 pub use service::{Service, ServiceSpec, ServiceStatus};
-pub use status::{CommonStatus, Drift, DriftClass, DriftItem, PlanStatus};
+pub use status::{CommonStatus, Drift, DriftClass, DriftItem, PlanStatus, Progress};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -59,6 +59,22 @@ impl Default for CommonStatus {
     }
 }
 
+/// Long work under way, as far as it can be counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// What is being done: `building`, `copying`.
+    #[schemars(transform = text(253))]
+    pub step: String,
+    /// How much of it is done.
+    pub done: u64,
+    /// How much of it is known to be wanted; it grows while more becomes known.
+    pub expected: u64,
+    /// What is counted: `derivations`, `bytes`, `machines`.
+    #[schemars(transform = text(32))]
+    pub unit: String,
+}
+
 /// A plan as people see it. Never secret, never applied from here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -122,8 +122,10 @@ fn release(
         short_rev: locked.rev.as_str().chars().take(12).collect(),
         nar_hash: locked.nar_hash.to_string(),
         inventory_hash: None,
+        digest: None,
         since: Some(since),
         machines,
+        services: Vec::new(),
     }
 }
 

@@ -165,6 +165,8 @@ fn target(delivery: &Delivery) -> Target {
         rev: delivery.rev.clone(),
         short_rev: delivery.rev.chars().take(12).collect(),
         out_path: Some(delivery.wanted.closure.to_string()),
+        drv_path: Some(delivery.toplevel.derivation.to_string()),
+        ..Target::default()
     }
 }
 

@@ -1,7 +1,9 @@
 //! Cluster: the machines and services of one environment under one name.
 
+pub mod promotion;
 pub mod release;
 pub mod rollout;
+pub mod rollout_status;
 pub mod store;
 
 use kube::CustomResource;
@@ -9,12 +11,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::{
-    release::{Approval, Promotion, Release, RolloutStatus},
+    promotion::{Approval, Promotion},
+    release::{PastRelease, Release},
     rollout::{Rollout, Window},
+    rollout_status::RolloutStatus,
     store::ObjectStore,
 };
 use super::common::{CommonSpec, DeletionPolicy, SecretRef, Source};
-use super::status::CommonStatus;
+use super::status::{CommonStatus, Progress};
 use crate::schema::{
     atomic, cidr, dns_label, dns_name, http_url, map, observed, rule, set, structural, text,
 };
@@ -189,6 +193,15 @@ pub struct ClusterStatus {
     /// The approval that the release rests on, for a Cluster with promotion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+
+    /// The releases before this one, newest first, at most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = atomic(10))]
+    pub history: Vec<PastRelease>,
+
+    /// The work under way, while there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
 
     /// How many Machines name this Cluster.
     #[serde(default)]

@@ -24,6 +24,20 @@ pub struct Activation {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = atomic(32))]
     pub checks: Vec<Check>,
+
+    /// What happens when somebody made the machine run another closure by hand. Default: Revert.
+    #[serde(default)]
+    pub on_drift: OnDrift,
+
+    /// How often the whole closure is read and compared with its hashes; it costs the machine's disk
+    /// as much as reading the closure. Default: 168h.
+    #[serde(default = "default_verify_interval")]
+    #[schemars(transform = positive)]
+    pub verify_interval: Duration,
+}
+
+fn default_verify_interval() -> Duration {
+    Duration::from_mins(7 * 24 * 60)
 }
 
 fn default_confirm_timeout() -> Duration {
@@ -36,6 +50,8 @@ impl Default for Activation {
             reboot: RebootPolicy::default(),
             confirm_timeout: default_confirm_timeout(),
             checks: Vec::new(),
+            on_drift: OnDrift::default(),
+            verify_interval: default_verify_interval(),
         }
     }
 }
@@ -50,6 +66,16 @@ pub enum RebootPolicy {
     InWindow,
     /// As soon as it is owed, one machine at a time within maxUnavailable.
     Immediately,
+}
+
+/// What happens when somebody made a machine run another closure by hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum OnDrift {
+    /// The target is activated again.
+    #[default]
+    Revert,
+    /// It is reported, and left alone until the target changes.
+    Report,
 }
 
 /// Something that must hold. Exactly one kind is given.

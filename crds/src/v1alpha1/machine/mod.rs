@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use self::{
     activation::Activation,
     provider::Provider,
-    system::{DeliveryPhase, Facts, System, SystemState, Target},
+    system::{DeliveryPhase, Facts, FailedDelivery, System, SystemState, Target, Verification},
 };
 use super::common::{CommonSpec, DeletionPolicy, SecretRef};
-use super::status::CommonStatus;
+use super::status::{CommonStatus, Progress};
 use crate::schema::{
     atomic, cidr, dns_label, dns_name, interface_name, ip, map, non_empty, observed, pattern, rule,
     set, ssh_host_key, structural, text,
@@ -271,6 +271,27 @@ pub struct MachineStatus {
     /// What should run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+
+    /// What ran before the target, and to which a revoked release goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Target>,
+
+    /// The delivery that failed last, while nothing newer came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<FailedDelivery>,
+
+    /// The last value of the annotation `cim.dev/retry` that was handled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(253))]
+    pub retry: Option<String>,
+
+    /// The last reading of its whole closure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
+
+    /// The work under way, while there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
 
     /// How far the delivery of the target has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,9 +1,10 @@
 //! What runs on a machine, what should, and what the machine is.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::text;
+use crate::schema::{atomic, set, text};
 
 /// What runs, in one word; for display, nothing is decided by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -72,10 +73,60 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(transform = text(12))]
     pub short_rev: String,
+    /// The identity of the release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(64))]
+    pub release: Option<String>,
+    /// The derivation of the toplevel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(300))]
+    pub drv_path: Option<String>,
     /// The store path of the toplevel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = text(300))]
     pub out_path: Option<String>,
+    /// The NAR hash of the toplevel, once built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(64))]
+    pub nar_hash: Option<String>,
+    /// The names of the keys that signed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = text(253), transform = set(8))]
+    pub signed_by: Vec<String>,
+}
+
+/// A delivery that failed. It is not tried again until the release changes or somebody asks for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedDelivery {
+    /// The store path of the toplevel.
+    #[schemars(transform = text(300))]
+    pub out_path: String,
+    /// The class of what happened: `RolledBack`, `UnitsFailed`.
+    #[schemars(transform = text(64))]
+    pub reason: String,
+    /// What happened.
+    #[schemars(transform = text(1024))]
+    pub message: String,
+    /// When it was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
+}
+
+/// The last reading of a machine's whole closure.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    /// When it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
+    /// The toplevel that was read.
+    #[schemars(transform = text(300))]
+    pub out_path: String,
+    /// Store paths whose content is not what it should be; the first 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = text(300), transform = atomic(10))]
+    pub corrupt: Vec<String>,
 }
 
 /// How far a delivery has come; for display, nothing is decided by it.

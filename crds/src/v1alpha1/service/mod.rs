@@ -2,6 +2,7 @@
 
 pub mod nats;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -275,6 +276,11 @@ pub struct ServiceStatus {
     /// Its part in NATS as the servers have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nats: Option<ServiceNatsStatus>,
+
+    /// Since when its public endpoints may be published: its Cluster ran the release and its checks
+    /// held. Until then DNS has no record of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_since: Option<Time>,
 
     /// On how many machines it is to run.
     #[serde(default)]

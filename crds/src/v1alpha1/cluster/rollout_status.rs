@@ -1,0 +1,91 @@
+//! How far a release has come.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema::{set, text};
+
+/// How far a release has come.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutStatus {
+    /// The identity of the release that is rolled out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(64))]
+    pub release: Option<String>,
+    /// In one word.
+    #[serde(default)]
+    pub phase: RolloutPhase,
+    /// What it does, or waits for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(transform = text(1024))]
+    pub message: String,
+    /// The machines that may take the release. A machine takes it only when it is listed here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = text(253), transform = set(1000))]
+    pub admitted: Vec<String>,
+    /// The machines that may reboot now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = text(253), transform = set(1000))]
+    pub rebooting: Vec<String>,
+    /// The last value of the annotation `cim.dev/retry` that was handled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(253))]
+    pub retry: Option<String>,
+    /// When the rollout began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Time>,
+    /// The wave that is being worked on, counted from 0.
+    #[serde(default)]
+    pub wave: u32,
+    /// How many waves there are, the one of the remaining machines included.
+    #[serde(default)]
+    pub waves: u32,
+    /// How many machines run the release.
+    #[serde(default)]
+    pub updated: u32,
+    /// How many machines are to run it.
+    #[serde(default)]
+    pub total: u32,
+    /// The machines that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = text(253), transform = set(1000))]
+    pub failed: Vec<String>,
+    /// The revision to which an abort goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(64))]
+    pub previous_rev: Option<String>,
+    /// Since when the present wave is healthy and soaks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soaking_since: Option<Time>,
+    /// When the next window opens, while the rollout waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_window: Option<Time>,
+}
+
+/// The state of a rollout; `admitted` says what it means for a machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum RolloutPhase {
+    /// Not begun.
+    #[default]
+    Pending,
+    /// The closures are being built.
+    Building,
+    /// Machines are being changed.
+    Progressing,
+    /// A wave is done and watched.
+    Soaking,
+    /// Waits for a window.
+    WaitingForWindow,
+    /// Waits for an approval.
+    WaitingForApproval,
+    /// Paused by `rollout.paused`.
+    Paused,
+    /// Every machine runs the release.
+    Complete,
+    /// Machines are being taken back.
+    Revoking,
+    /// Aborted; a person is needed.
+    Aborted,
+}
