@@ -18,20 +18,22 @@ use crate::{Error, Fqdn};
 /// are what one gets by writing the network where the host belongs.
 pub fn host_address(written: &str) -> Result<IpAddr, Error> {
     let bad = |why| Error::BadAddress { got: written.to_owned(), why };
-    let (address, network) = match written.parse::<IpNet>() {
-        Ok(network) => (network.addr(), Some(network)),
-        Err(_) if written.contains('/') => {
-            return Err(bad(
-                "wanted is an IPv4 or IPv6 address with its prefix length, such as 10.0.0.11/24",
-            ));
-        }
-        Err(_) => (
-            written
-                .parse::<IpAddr>()
-                .map_err(|_| bad("wanted is an IPv4 or IPv6 address, such as 10.0.0.11/24"))?,
-            None,
-        ),
+    // Not by the parser of networks, which reads 010.0.0.1 as 10.0.0.1 where others read 8.0.0.1.
+    let (host, length) = match written.split_once('/') {
+        Some((host, length)) => (host, Some(length)),
+        None => (written, None),
     };
+    let address = host
+        .parse::<IpAddr>()
+        .map_err(|_| bad("wanted is an IPv4 or IPv6 address, such as 10.0.0.11/24"))?;
+    let network = length
+        .map(|length| prefix_length(length).and_then(|length| IpNet::new(address, length).ok()))
+        .map(|network| {
+            network.ok_or_else(|| {
+                bad("wanted is an IPv4 or IPv6 address with its prefix length, such as 10.0.0.11/24")
+            })
+        })
+        .transpose()?;
     match unusable(address) {
         Some(why) => Err(bad(why)),
         None => match network {
@@ -44,6 +46,11 @@ pub fn host_address(written: &str) -> Result<IpAddr, Error> {
             _ => Ok(address),
         },
     }
+}
+
+/// The only spelling of a number: no sign, no leading zero.
+fn prefix_length(written: &str) -> Option<u8> {
+    written.parse().ok().filter(|length: &u8| length.to_string() == written)
 }
 
 fn unusable(address: IpAddr) -> Option<&'static str> {
@@ -213,6 +220,9 @@ mod tests {
             ("10.0.0.0/24", "network itself"),
             ("10.0.0.255/24", "broadcast address of its network"),
             ("10.0.0.1/33", "prefix length"),
+            ("10.0.0.1/024", "prefix length"),
+            ("010.0.0.1/24", "wanted is an IPv4"),
+            ("010.0.0.1", "wanted is an IPv4"),
             ("10.0.0.256", "IPv4 or IPv6"),
             ("host1", "IPv4 or IPv6"),
             ("010.0.0.1", "IPv4 or IPv6"),

@@ -37,8 +37,8 @@ impl Display for Source {
 
 /// Everything that has a name in one Domain.
 ///
-/// Its JSON form (camel case, fields as here) is also what another resolver of the same names is
-/// given, so that both can be compared.
+/// Its JSON form (camel case, fields as here) is also what the Nix library `nix/lib` builds the same
+/// names from; [`Inventory::canonical_json`] is the one spelling of it that has a hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Inventory {

@@ -97,6 +97,7 @@
 
 mod address;
 mod build;
+mod canonical;
 mod cycle;
 mod desired;
 mod element;

@@ -68,6 +68,21 @@ fn zone_file(set: &cim_names::DesiredSet) -> String {
 }
 
 #[test]
+fn the_canonical_form_is_one_sorted_line() {
+    let written = json!({
+        "services": [],
+        "machines": [{"label": "Bücher", "source": "Machine/b", "cluster": "Cluster/c"}],
+        "domain": {"suffix": "Example.com.", "source": "Domain/d", "zones": []},
+        "clusters": [{"source": "Cluster/c", "label": "Core"}],
+    });
+    let inventory: Inventory = serde_json::from_value(written).unwrap();
+    assert_eq!(
+        inventory.canonical_json(),
+        r#"{"clusters":[{"label":"core","source":"Cluster/c"}],"domain":{"source":"Domain/d","suffix":"example.com","zones":[]},"machines":[{"cluster":"Cluster/c","host":null,"interfaces":[],"label":"xn--bcher-kva","labels":{},"primaryInterface":null,"source":"Machine/b","virtualHosts":[]}],"services":[]}"#
+    );
+}
+
+#[test]
 fn the_records_of_a_domain() {
     let hierarchy = Hierarchy::strict(&inventory()).unwrap();
     let set = desired_records(&hierarchy, &[], |_, _| true);

@@ -21,6 +21,18 @@ fn named(name: &Fqdn) -> Selector {
     format!("{name}.").parse().unwrap()
 }
 
+/// The same resources as somebody else lists them.
+fn shuffled(inventory: Inventory) -> impl Strategy<Value = Inventory> {
+    let Inventory { domain, clusters, machines, services } = inventory;
+    (Just(clusters).prop_shuffle(), Just(machines).prop_shuffle(), Just(services).prop_shuffle())
+        .prop_map(move |(clusters, machines, services)| Inventory {
+            domain: domain.clone(),
+            clusters,
+            machines,
+            services,
+        })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -49,6 +61,29 @@ proptest! {
     fn an_inventory_survives_its_json_form(inventory in messy()) {
         let json = serde_json::to_string(&inventory).unwrap();
         prop_assert_eq!(serde_json::from_str::<Inventory>(&json).unwrap(), inventory);
+    }
+
+    #[test]
+    fn the_canonical_form_means_the_same(inventory in messy()) {
+        let text = inventory.canonical_json();
+        let read: Inventory = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(Hierarchy::build(&read), Hierarchy::build(&inventory));
+        prop_assert_eq!(read.canonical_json(), text);
+    }
+
+    #[test]
+    fn the_canonical_form_of_uncontested_names_knows_no_order(
+        (inventory, shuffled) in sound().prop_flat_map(|inventory| (Just(inventory.clone()), shuffled(inventory)))
+    ) {
+        prop_assert_eq!(inventory.canonical_json(), shuffled.canonical_json());
+    }
+
+    #[test]
+    fn the_canonical_form_tells_different_meanings_apart(
+        (inventory, shuffled) in messy().prop_flat_map(|inventory| (Just(inventory.clone()), shuffled(inventory)))
+    ) {
+        let same = Hierarchy::build(&inventory) == Hierarchy::build(&shuffled);
+        prop_assert!(same || inventory.canonical_json() != shuffled.canonical_json());
     }
 
     #[test]
