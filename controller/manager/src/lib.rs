@@ -6,6 +6,7 @@
 //!                      ├─ watch/      IN:  caches, and wakes for whoever is concerned
 //!                      ├─ driver/     one visit to one object, for all kinds
 //!                      ├─ <kind>/     gather, validate, observe, plan, apply, report
+//!                      ├─ checks      whether a machine serves, seen from here
 //!                      ├─ status/     what a status says, computed
 //!                      ├─ kube        OUT: the only writer of Kubernetes objects
 //!                      ├─ result      how a visit ended ─► log line, Event, metric
@@ -13,6 +14,7 @@
 //! ```
 
 pub mod args;
+mod checks;
 pub mod client;
 pub mod cluster;
 pub mod delivery;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cim_crds::Domain;
 use cim_crds::domain::nats::DomainNats;
-use cim_names::{DesiredSet, Hierarchy, Kind, desired_records};
+use cim_names::{DesiredSet, Fqdn, Hierarchy, Kind, Role, Source, desired_records};
 use cim_nats::account::{Account, AccountKeys, compile};
 use cim_nats::keys::AccountKey;
 use cim_nats::sync;
@@ -78,7 +78,9 @@ pub(super) struct KeysToMake {
 
 pub(super) fn validate(reconciler: &Reconciler, domain: &Domain, inputs: Inputs) -> Desired {
     let hierarchy = Hierarchy::build(&inputs.inventory);
-    let records = desired_records(&hierarchy, &[], |_role, _member| true);
+    let unpublished = unpublished(&inputs.services, &hierarchy);
+    let records =
+        desired_records(&hierarchy, &[], |role, _member| !unpublished.contains(&role.name));
     let specs = domain.spec.dns.iter().flat_map(|dns| &dns.zones);
     let zones = specs
         .zip(inputs.zones)
@@ -103,6 +105,24 @@ pub(super) fn validate(reconciler: &Reconciler, domain: &Domain, inputs: Inputs)
         zones,
         nats,
     }
+}
+
+/// Roles that serve the public and may not yet: nobody finds what was not seen to work.
+fn unpublished(services: &super::gather::Services, hierarchy: &Hierarchy) -> BTreeSet<Fqdn> {
+    let waiting = services.iter().map(|(_, service)| service).filter(|service| {
+        service.status.as_ref().is_none_or(|status| status.published_since.is_none())
+    });
+    let public: BTreeSet<(Source, &str)> = waiting
+        .flat_map(|service| {
+            let endpoints = service.spec.endpoints.iter().filter(|endpoint| endpoint.public);
+            endpoints.map(|endpoint| (cim_crds::names::source(&**service), endpoint.role.as_str()))
+        })
+        .collect();
+    let is_public = |role: &&Role| {
+        let label = role.name.as_str().split('.').next().unwrap_or_default();
+        public.contains(&(role.source.clone(), label))
+    };
+    hierarchy.roles().filter(is_public).map(|role| role.name.clone()).collect()
 }
 
 fn counts(hierarchy: &Hierarchy) -> Counts {

@@ -39,7 +39,12 @@ pub fn fingerprint<K: Kind>(object: &K) -> Fingerprint {
     common.drift = None;
     common.plan = None;
     common.last_handled_reconcile_at = None;
-    let status = seen.status().and_then(|status| serde_json::to_string(status).ok());
+    let mut status = seen.status().and_then(|status| serde_json::to_value(status).ok());
+    if let Some(status) = status.as_mut().and_then(serde_json::Value::as_object_mut) {
+        // For people; it moves all the time.
+        status.remove("progress");
+    }
+    let status = status.map(|status| status.to_string());
     Fingerprint { own, dependents: digest(&(own, object.labels(), status)) }
 }
 

@@ -11,7 +11,6 @@
 
 mod apply;
 mod change;
-mod checks;
 mod failure;
 mod gather;
 mod nats;
@@ -68,8 +67,12 @@ impl driver::Reconciler for Reconciler {
     type Change = Change;
     type Failure = ServiceFailure;
 
-    const CONDITIONS: &'static [ConditionType] =
-        &[ConditionType::Available, ConditionType::Placed, ConditionType::NatsReady];
+    const CONDITIONS: &'static [ConditionType] = &[
+        ConditionType::Available,
+        ConditionType::Placed,
+        ConditionType::NatsReady,
+        ConditionType::Published,
+    ];
 
     async fn gather(&self, visit: &Visit<'_, Service>) -> Step<Inputs, Self> {
         gather::gather(self, visit).await
@@ -109,7 +112,7 @@ impl driver::Reconciler for Reconciler {
         _plan: &Plan<Change>,
         status: &mut ServiceStatus,
     ) -> Report<ServiceFailure> {
-        report::report(visit.object(), desired, observed, status)
+        report::report(visit, desired, observed, status)
     }
 
     async fn cleanup(&self, _visit: &Visit<'_, Service>) -> Step<Outcome, Self> {

@@ -12,16 +12,17 @@ use super::ServiceFailure;
 use super::nats::{AccountWanted, Credentials, NatsWanted};
 use super::observe::Observed;
 use super::validate::Desired;
-use crate::driver::Report;
+use crate::driver::{Report, Visit};
 use crate::outcome::{Failure, Outcome, Stop, Wait};
 use crate::status::Judgement;
 
 pub(super) fn report(
-    service: &Service,
+    visit: &Visit<'_, Service>,
     desired: &Desired,
     observed: &Observed,
     status: &mut ServiceStatus,
 ) -> Report<ServiceFailure> {
+    let service = visit.object();
     status.fqdn = desired.fqdn.as_ref().map(ToString::to_string);
     status.roles = roles(desired);
     status.nats = service.spec.nats.as_ref().map(|nats| ServiceNatsStatus {
@@ -37,12 +38,38 @@ pub(super) fn report(
     let (placed, names) = placed(desired);
     let (nats_ready, nats) = nats_ready(desired, observed);
     let (available, serving) = available(desired, observed);
+    let serves = serving.is_none();
+    if serves && desired.unsettled.is_none() {
+        // It stays: a later failure must not take the names of those who still serve.
+        status.published_since.get_or_insert_with(|| visit.now().clone());
+    }
+    let published = published(service, desired, status, serves);
     let outcome = match (names, nats, serving) {
         (Some(failure), ..) | (None, Some(Stop::Fail(failure)), _) => Err(failure),
         (None, Some(Stop::Wait(wait)), _) | (None, None, Some(wait)) => Ok(Outcome::Wait(wait)),
         (None, None, None) => Ok(Outcome::done(format!("{machines} machines serve"))),
     };
-    Report::new(vec![available, placed, nats_ready], outcome)
+    Report::new(vec![available, placed, nats_ready, published], outcome)
+}
+
+/// Whether DNS may have its public endpoints.
+fn published(
+    service: &Service,
+    desired: &Desired,
+    status: &ServiceStatus,
+    serves: bool,
+) -> Judgement {
+    let judge = |is, reason, message: &str| {
+        Judgement::new(ConditionType::Published, is, reason, message.to_owned())
+    };
+    if !service.spec.endpoints.iter().any(|endpoint| endpoint.public) {
+        return judge(true, reasons::SUCCEEDED, "it has no public endpoints");
+    }
+    match (&status.published_since, &desired.unsettled) {
+        (Some(_), _) => judge(true, reasons::SUCCEEDED, "it was seen to serve with the release"),
+        (None, _) if !serves => judge(false, "ChecksFailing", "its checks do not hold yet"),
+        (None, why) => judge(false, "ReleasePending", why.as_deref().unwrap_or_default()),
+    }
 }
 
 fn account(desired: &Desired) -> Option<&AccountWanted> {

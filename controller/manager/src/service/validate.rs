@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use cim_crds::cluster::rollout_status::RolloutPhase;
 use cim_crds::machine::activation::Check;
-use cim_crds::{Service, names};
+use cim_crds::{Cluster, Service, names};
 use cim_names::{Fqdn, Hierarchy, Kind, Problem};
 
+use kube::ResourceExt;
+
 use super::ServiceFailure;
-use super::checks::Probe;
 use super::gather::Inputs;
 use super::nats::{NatsWanted, nats_wanted};
+use crate::checks::Probe;
 
 /// What a Service should be.
 pub struct Desired {
@@ -27,6 +30,8 @@ pub struct Desired {
     pub(super) probes: Vec<Probe>,
     /// How many machines may be unavailable.
     pub(super) may_lack: usize,
+    /// Why its public endpoints may not be published, apart from its own checks.
+    pub(super) unsettled: Option<String>,
 }
 
 /// Where a role is.
@@ -74,7 +79,18 @@ pub(super) fn validate(service: &Service, inputs: &Inputs) -> Result<Desired, Se
         machines,
         probes: probes(&service.spec.checks)?,
         may_lack: usize::try_from(max_unavailable).unwrap_or(usize::MAX),
+        unsettled: unsettled(&inputs.cluster),
     })
+}
+
+/// What was not seen to work with the release is not shown to the public.
+fn unsettled(cluster: &Cluster) -> Option<String> {
+    let status = cluster.status.as_ref();
+    let rolled_out = status.and_then(|status| status.rollout.as_ref());
+    let complete = rolled_out.is_some_and(|rollout| rollout.phase == RolloutPhase::Complete);
+    let delivers = cluster.spec.source.is_some() || cluster.spec.promotion.is_some();
+    (delivers && !complete)
+        .then(|| format!("Cluster {} does not run its release everywhere yet", cluster.name_any()))
 }
 
 fn told(problem: &Problem) -> String {

@@ -1,4 +1,4 @@
-//! The checks of a Service: does each of its machines serve?
+//! Checks that are made from here: does a machine serve?
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 /// One check that can be made from here.
 #[derive(Clone, Debug)]
-pub(super) enum Probe {
+pub(crate) enum Probe {
     /// A TCP port accepts connections.
     Tcp {
         /// The port.
@@ -36,7 +36,7 @@ pub(super) enum Probe {
 
 impl Probe {
     /// Reads a check of the spec; the error names the kind that cannot be made from here.
-    pub(super) fn new(check: &Check) -> Result<Self, &'static str> {
+    pub(crate) fn new(check: &Check) -> Result<Self, &'static str> {
         match check {
             Check::Tcp(TcpCheck { port, timeout }) => {
                 Ok(Self::Tcp { port: *port, timeout: timeout.as_std() })
@@ -55,7 +55,7 @@ impl Probe {
     }
 
     /// Makes the check once; the error says what was found instead.
-    pub(super) async fn run(&self, address: IpAddr) -> Result<(), String> {
+    pub(crate) async fn run(&self, address: IpAddr) -> Result<(), String> {
         let (Self::Tcp { timeout: deadline, .. } | Self::Http { timeout: deadline, .. }) = self;
         match timeout(*deadline, self.attempt(address)).await {
             Ok(found) => found.map_err(|why| format!("{self}: {why}")),
