@@ -1,6 +1,7 @@
 //! Machine: runs the closure that its Cluster's release holds for it.
 
 mod apply;
+mod assign;
 mod failure;
 mod gather;
 mod report;

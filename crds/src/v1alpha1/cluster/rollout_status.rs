@@ -21,14 +21,27 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(transform = text(1024))]
     pub message: String,
-    /// The machines that may take the release. A machine takes it only when it is listed here.
+    /// The machines that may take the release. A machine takes it only while it is listed here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = text(253), transform = set(1000))]
     pub admitted: Vec<String>,
+    /// The machines that are to go back to what they had before this release.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = text(253), transform = set(1000))]
+    pub revoked: Vec<String>,
     /// The machines that may reboot now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = text(253), transform = set(1000))]
     pub rebooting: Vec<String>,
+    /// How often this release was begun, from 1.
+    #[serde(default)]
+    pub attempt: u32,
+    /// Whether every wave has passed once.
+    #[serde(default)]
+    pub completed: bool,
+    /// Whether too many machines failed.
+    #[serde(default)]
+    pub aborted: bool,
     /// The last value of the annotation `cim.dev/retry` that was handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = text(253))]
@@ -52,10 +65,10 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = text(253), transform = set(1000))]
     pub failed: Vec<String>,
-    /// The revision to which an abort goes back.
+    /// The identity of the release to which an abort goes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = text(64))]
-    pub previous_rev: Option<String>,
+    pub previous: Option<String>,
     /// Since when the present wave is healthy and soaks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soaking_since: Option<Time>,

@@ -99,6 +99,13 @@ pub struct Target {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FailedDelivery {
+    /// The identity of the release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(64))]
+    pub release: Option<String>,
+    /// The attempt of the Cluster's rollout in which it failed.
+    #[serde(default)]
+    pub attempt: u32,
     /// The store path of the toplevel.
     #[schemars(transform = text(300))]
     pub out_path: String,
