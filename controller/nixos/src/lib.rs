@@ -28,6 +28,8 @@ mod plan;
 mod private_dir;
 mod process;
 mod progress;
+pub mod promotion;
+pub mod rollout;
 mod sign;
 mod source;
 mod ssh;
