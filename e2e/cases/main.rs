@@ -4,6 +4,7 @@
 //! `async fn(&Lab) -> Outcome` in a module here and name it in [`all`]. A case leaves the lab as it
 //! found it, or uses names of its own in it.
 
+mod approval;
 mod cimctl;
 mod crds;
 mod dns;
@@ -52,6 +53,8 @@ fn all() -> Vec<Case> {
         nats::nobody_there_is_an_error_that_names_whom_we_tried,
         nats::a_deleted_account_stays_deleted_though_a_server_was_away,
         nats::streams_are_made_repaired_and_those_of_others_left_alone,
+        approval::nobody_approves_without_the_right_or_in_anothers_name,
+        approval::an_approval_cannot_be_gone_around,
         cimctl::it_shows_what_the_cluster_holds,
         cimctl::it_requests_a_reconciliation_and_waits_for_the_echo,
         cimctl::it_says_which_right_is_missing,

@@ -1,6 +1,7 @@
 //! The API server's audit log: what was asked by whom, and what the answer was.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{BufRead, BufReader},
     path::Path,
@@ -31,6 +32,8 @@ pub struct AuditEvent {
     pub name: String,
     /// The HTTP status of the answer.
     pub code: u16,
+    /// What admission wrote beside it, such as `approval.cim.dev/approval`.
+    pub annotations: BTreeMap<String, String>,
 }
 
 impl AuditEvent {
@@ -53,6 +56,8 @@ struct Line {
     object_ref: ObjectRef,
     #[serde(default)]
     response_status: Status,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -106,6 +111,7 @@ impl From<Line> for AuditEvent {
             namespace: line.object_ref.namespace,
             name: line.object_ref.name,
             code: line.response_status.code,
+            annotations: line.annotations,
         }
     }
 }
