@@ -12,9 +12,10 @@ use cim_e2e::lab::{
     Lab, network, servers::git::Repository, servers::host::DEPLOY_USER, wait_until,
 };
 use cim_nixos::{
-    Action, Applied, Attribute, AttributeError, Change, Delivery, Desired, Error, Evaluation, Host,
-    Hosts, Limits, LockedSource, Nix, Observed, Outcome as Ended, PrivateDir, Signer, SigningKey,
-    Source, SyncState, Target, Tools, Toplevel, apply, assess, observe, plan,
+    Action, Applied, Attribute, AttributeError, BuildOptions, Change, Configuration, Delivery,
+    Desired, Error, Evaluation, Host, Hosts, Limits, LockedSource, Nix, Observed, Outcome as Ended,
+    PrivateDir, Signer, SigningKey, Source, SyncState, Target, Tools, Toplevel, apply, assess,
+    observe, plan,
 };
 
 use crate::harness::Outcome;
@@ -69,15 +70,16 @@ impl<'lab> Site<'lab> {
 
     async fn evaluate(&self, source: &LockedSource, names: &[&str]) -> Try<Evaluation> {
         let names = names.iter().map(|name| name.parse()).collect::<Result<Vec<_>, _>>()?;
-        Ok(self.nix.evaluate(source, &names).await?)
+        Ok(self.nix.evaluate(source, None, &names).await?)
     }
 
     /// Locks, evaluates and builds host1 of what the repository says now.
     async fn release(&self, repository: &Repository) -> Try<Toplevel> {
         let source = self.lock(repository).await?;
         let mut evaluation = self.evaluate(&source, &["host1"]).await?;
-        let toplevel = evaluation.remove(&attribute("host1")?).ok_or("not evaluated")??;
-        self.nix.build(&toplevel, None).await?;
+        let host1 = evaluation.configurations.remove(&attribute("host1")?);
+        let toplevel = host1.ok_or("not evaluated")??.toplevel;
+        self.nix.build(&toplevel, BuildOptions::default()).await?;
         Ok(toplevel)
     }
 
@@ -291,8 +293,8 @@ pub(crate) async fn a_broken_machine_does_not_stop_the_others(lab: &Lab) -> Outc
     repository.commit("Two broken machines", &[("flake.nix", &broken)]).await?;
     let source = site.lock(&repository).await?;
     let evaluation = site.evaluate(&source, &["host1", "host2", "host3", "host4", "host9"]).await?;
-    let of = |name: &str| -> Try<&Result<Toplevel, AttributeError>> {
-        Ok(evaluation.get(&attribute(name)?).ok_or("not evaluated")?)
+    let of = |name: &str| -> Try<&Result<Configuration, AttributeError>> {
+        Ok(evaluation.configurations.get(&attribute(name)?).ok_or("not evaluated")?)
     };
     assert!(of("host1")?.is_ok() && of("host4")?.is_ok(), "{evaluation:#?}");
     let message = |name: &str| -> Try<String> {
@@ -313,12 +315,14 @@ pub(crate) async fn a_flake_that_pins_nothing_is_refused(lab: &Lab) -> Outcome {
             Err(error) => return Ok(tell(error)),
             Ok(locked) => locked,
         };
-        match site.nix.evaluate(&locked, &[attribute("host1")?]).await {
+        match site.nix.evaluate(&locked, None, &[attribute("host1")?]).await {
             Err(error) => Ok(tell(error)),
-            Ok(evaluation) => match evaluation.into_values().next().ok_or("not evaluated")? {
-                Err(error) => Ok(format!("{}: {error}", error.reason())),
-                Ok(_) => Ok("accepted".to_owned()),
-            },
+            Ok(evaluation) => {
+                match evaluation.configurations.into_values().next().ok_or("not evaluated")? {
+                    Err(error) => Ok(format!("{}: {error}", error.reason())),
+                    Ok(_) => Ok("accepted".to_owned()),
+                }
+            }
         }
     };
     let expect = async |url: &str, branch: &str, wanted: &str| -> Try<()> {

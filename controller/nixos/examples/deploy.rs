@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use cim_nixos::{
-    Action, Attribute, Delivery, Desired, Hosts, Limits, Nix, Observed, PrivateDir, Signer,
-    SigningKey, Source, Target, Tools, apply, assess, observe, plan,
+    Action, Attribute, BuildOptions, Delivery, Desired, Hosts, Limits, Nix, Observed, PrivateDir,
+    Signer, SigningKey, Source, Target, Tools, apply, assess, observe, plan,
 };
 
 type AnyError = Box<dyn std::error::Error>;
@@ -38,10 +38,11 @@ async fn deploy(arguments: &Arguments) -> Result<(), AnyError> {
     println!("locked     {} {}", locked.url, locked.nar_hash);
 
     let attribute: Attribute = arguments.get("configuration")?.parse()?;
-    let mut evaluation = nix.evaluate(&locked, std::slice::from_ref(&attribute)).await?;
-    let toplevel = evaluation.remove(&attribute).ok_or("not evaluated")??;
+    let mut evaluation = nix.evaluate(&locked, None, std::slice::from_ref(&attribute)).await?;
+    let configuration = evaluation.configurations.remove(&attribute).ok_or("not evaluated")??;
+    let toplevel = configuration.toplevel;
     println!("evaluated  {}", toplevel.closure);
-    nix.build(&toplevel, None).await?;
+    nix.build(&toplevel, BuildOptions::default()).await?;
     println!("built      {}", toplevel.derivation);
 
     let dir = PrivateDir::open(arguments.get("run-dir")?)?;

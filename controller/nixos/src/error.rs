@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::build::BuildLog;
+
 /// A text that is not what a type admits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {got:?} is not accepted: wants {wants}")]
@@ -122,6 +124,25 @@ pub enum Error {
         /// What git or Nix said.
         why: String,
     },
+    /// The repository's server does not let us read: wrong credentials, or none.
+    #[error("repository of flake {url} does not let us read it: {why}")]
+    SourceDenied {
+        /// The flake as it was asked for.
+        url: String,
+        /// What git or Nix said.
+        why: String,
+    },
+    /// The repository's server presented no key of the given `known_hosts`.
+    #[error(
+        "server of flake {url} does not present a key of the given known_hosts: if its key was \
+         replaced, correct known_hosts; else somebody answers in its place: {why}"
+    )]
+    SourceKeyMismatch {
+        /// The flake as it was asked for.
+        url: String,
+        /// What ssh said.
+        why: String,
+    },
     /// The repository has no such branch, tag or revision.
     #[error("repository of flake {url} has no {reference}")]
     RefNotFound {
@@ -175,15 +196,45 @@ pub enum Error {
         detail: String,
     },
 
+    /// The flake takes too much memory even without any machine.
+    #[error(
+        "flake {url} takes more than {} MiB to evaluate even without any machine: raise the limit",
+        limit >> 20
+    )]
+    FlakeTooLarge {
+        /// The flake, locked to its revision.
+        url: String,
+        /// The bound on resident memory in bytes.
+        limit: u64,
+    },
+
     /// A build failed.
     #[error("build of {derivation} failed: {detail}")]
     BuildFailed {
-        /// The derivation.
+        /// The derivation that was asked for.
         derivation: String,
         /// What Nix said.
         detail: String,
-        /// The last lines of the build's log.
-        log: Vec<String>,
+        /// The log of the derivation that failed, which may be one that it needs.
+        log: Box<BuildLog>,
+    },
+    /// A remote builder could not be reached, or was lost while it built.
+    #[error("builder {builder} was lost while {derivation} was to be built: {why}")]
+    BuilderLost {
+        /// The builder's name.
+        builder: String,
+        /// The derivation that was asked for.
+        derivation: String,
+        /// What Nix or ssh said.
+        why: String,
+    },
+    /// The directory of garbage collector roots cannot be used.
+    #[error("garbage collector root {}: {why}", path.display())]
+    Roots {
+        /// The directory or the root in it.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
     },
     /// The machine accepts no unsigned path, and this one bears no signature that it trusts.
     #[error(
@@ -273,13 +324,18 @@ impl Error {
             Self::NixTooOld { .. } => "NixTooOld",
             Self::PrivateDir { .. } => "PrivateDirUnusable",
             Self::SourceUnreachable { .. } => "SourceUnreachable",
+            Self::SourceDenied { .. } => "SourceDenied",
+            Self::SourceKeyMismatch { .. } => "SourceKeyMismatch",
             Self::RefNotFound { .. } => "RefNotFound",
             Self::Dirty { .. } => "FlakeDirty",
             Self::Unlocked { .. } => "FlakeUnlocked",
             Self::LockMismatch { .. } => "LockMismatch",
             Self::SourceChanged { .. } => "SourceChanged",
             Self::FlakeBroken { .. } => "FlakeBroken",
+            Self::FlakeTooLarge { .. } => "FlakeTooLarge",
             Self::BuildFailed { .. } => "BuildFailed",
+            Self::BuilderLost { .. } => "BuilderLost",
+            Self::Roots { .. } => "RootsUnusable",
             Self::UnsignedRefused { .. } => "UnsignedRefused",
             Self::HostKeyMismatch { .. } => "HostKeyMismatch",
             Self::AuthFailed { .. } => "AuthFailed",
@@ -297,6 +353,7 @@ impl Error {
             Self::Timeout { .. }
             | Self::ToolFailed { .. }
             | Self::SourceUnreachable { .. }
+            | Self::BuilderLost { .. }
             | Self::Unreachable { .. }
             | Self::HostTimeout { .. }
             | Self::CommandFailed { .. } => true,

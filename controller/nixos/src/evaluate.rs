@@ -1,24 +1,26 @@
 //! From a locked flake to the closure of each machine.
 //!
-//! All machines are evaluated in one run of Nix: what they share (nixpkgs, modules) is then parsed
-//! and evaluated once. A machine whose configuration is broken does not take the others with it,
-//! see [`Nix::evaluate`].
+//! Machines are evaluated many at a time: what they share (nixpkgs, modules) is then parsed and
+//! evaluated once. A machine whose configuration is broken, endless or too large does not take the
+//! others with it, see [`Nix::evaluate`](crate::Nix::evaluate).
+
+mod answer;
+mod batches;
+mod inventory;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ParseError};
-use crate::nix::Nix;
-use crate::process::{Output, strip_ansi};
-use crate::source::{LockedSource, NarHash, Rev, input_error, one_line};
+pub use self::inventory::{InventoryHash, InventoryJson};
+use crate::error::ParseError;
 use crate::store_path::{DerivationPath, StorePath};
 
-const EXPRESSION: &str = include_str!("evaluate.nix");
-
-/// The name of a machine's configuration: `<name>` in the flake's `nixosConfigurations.<name>`.
+/// The name of a machine's configuration: `<name>` in the flake's `nixosConfigurations.<name>`, or
+/// in what its `cimConfigurations` makes of the inventory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Attribute(String);
@@ -72,11 +74,22 @@ pub struct Toplevel {
     pub closure: StorePath,
 }
 
+/// What a configuration gives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Configuration {
+    /// What the machine shall run.
+    pub toplevel: Toplevel,
+    /// The closures of the services on it, by name: the configuration's `config.cim.closures`.
+    /// Empty for a configuration without that option.
+    #[serde(default)]
+    pub services: BTreeMap<String, StorePath>,
+}
+
 /// Why one machine's configuration gives no closure.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AttributeError {
     /// The flake has no such configuration.
-    #[error("the flake has no nixosConfigurations.{attribute}; it has {}", list(.available))]
+    #[error("the flake has no configuration {attribute}; it has {}", list(.available))]
     Unknown {
         /// The one asked for.
         attribute: Attribute,
@@ -84,12 +97,31 @@ pub enum AttributeError {
         available: Vec<String>,
     },
     /// The configuration is broken.
-    #[error("nixosConfigurations.{attribute} cannot be evaluated: {message}")]
+    #[error("configuration {attribute} cannot be evaluated: {message}")]
     Failed {
         /// The one asked for.
         attribute: Attribute,
         /// What Nix said.
         message: String,
+    },
+    /// The configuration needs more memory than an evaluation may take.
+    #[error(
+        "configuration {attribute} takes more than {} MiB to evaluate: raise the limit, or look \
+         for what makes it grow", limit >> 20
+    )]
+    TooLarge {
+        /// The one asked for.
+        attribute: Attribute,
+        /// The bound on resident memory in bytes.
+        limit: u64,
+    },
+    /// The evaluation of this configuration does not end.
+    #[error("configuration {attribute} was not evaluated within {after:?}")]
+    TimedOut {
+        /// The one asked for.
+        attribute: Attribute,
+        /// The deadline.
+        after: Duration,
     },
 }
 
@@ -99,6 +131,8 @@ impl AttributeError {
         match self {
             Self::Unknown { .. } => "UnknownConfiguration",
             Self::Failed { .. } => "EvaluationFailed",
+            Self::TooLarge { .. } => "EvaluationTooLarge",
+            Self::TimedOut { .. } => "EvaluationTimeout",
         }
     }
 }
@@ -114,225 +148,32 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// The closure of each machine, or why there is none.
-pub type Evaluation = BTreeMap<Attribute, Result<Toplevel, AttributeError>>;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Answer {
-    rev: Rev,
-    nar_hash: NarHash,
-    available: Vec<String>,
-    machines: BTreeMap<Attribute, Evaluated>,
+/// What an evaluation gives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evaluation {
+    /// Each configuration asked for, or why there is none.
+    pub configurations: BTreeMap<Attribute, Result<Configuration, AttributeError>>,
+    /// The inventory, if the flake has `cimConfigurations` to take it. `None` means that another
+    /// inventory would have given the same.
+    pub inventory: Option<InventoryHash>,
+    /// What it took.
+    pub stats: EvaluationStats,
 }
 
-#[derive(Deserialize)]
-#[serde(tag = "status", rename_all = "camelCase")]
-enum Evaluated {
-    #[serde(rename = "evaluated")]
-    Paths(Toplevel),
-    Caught,
-    Unknown,
-}
-
-impl Nix {
-    /// Evaluates `nixosConfigurations.<attribute>` for all `attributes`, in one run.
-    ///
-    /// A configuration that throws (also by a failed NixOS assertion) is caught within that run;
-    /// one more run tells its message. An error that the language cannot catch ends the run; the
-    /// list is then halved until the culprit stands alone, so k broken of n machines cost in the
-    /// order of k·log n runs, and none when nothing is broken.
-    ///
-    /// # Errors
-    /// For faults of the flake as a whole: [`Error::LockMismatch`], [`Error::Unlocked`],
-    /// [`Error::FlakeBroken`], [`Error::SourceUnreachable`], [`Error::SourceChanged`],
-    /// [`Error::Timeout`].
-    pub async fn evaluate(
-        &self,
-        source: &LockedSource,
-        attributes: &[Attribute],
-    ) -> Result<Evaluation, Error> {
-        let mut evaluation = Evaluation::new();
-        let mut names: Vec<Attribute> = attributes.to_vec();
-        names.sort();
-        names.dedup();
-        let mut flake_is_sound = false;
-        // A batch that fails is split and never repeated, so this ends after at most 2n runs.
-        let mut batches = vec![names];
-        while let Some(mut batch) = batches.pop() {
-            let output = self.evaluate_batch(source, &batch).await?;
-            if output.success() {
-                for (attribute, found) in read(source, &output)? {
-                    let result = match found {
-                        Found::Told(result) => result,
-                        Found::Caught => Err(self.failure(source, &attribute).await?),
-                    };
-                    evaluation.insert(attribute, result);
-                }
-                continue;
-            }
-            // An input that cannot be had says nothing about the machine that asked for it.
-            if let Some(error) = input_error(&source.url, &strip_ansi(&output.stderr)) {
-                return Err(error);
-            }
-            if !flake_is_sound {
-                self.require_sound(source).await?;
-                flake_is_sound = true;
-            }
-            if batch.len() > 1 {
-                batches.push(batch.split_off(batch.len() / 2));
-                batches.push(batch);
-            } else if let Some(attribute) = batch.pop() {
-                let message = one_line(&output.stderr);
-                let error = AttributeError::Failed { attribute: attribute.clone(), message };
-                evaluation.insert(attribute, Err(error));
-            }
-        }
-        Ok(evaluation)
-    }
-
-    /// Tells a fault that all machines share, where asking for fewer would not help, from one of a
-    /// machine: the flake without any machine evaluates, or it does not.
-    async fn require_sound(&self, source: &LockedSource) -> Result<(), Error> {
-        let output = self.evaluate_batch(source, &[]).await?;
-        if output.success() {
-            return Ok(());
-        }
-        let (url, stderr) = (source.url.clone(), strip_ansi(&output.stderr));
-        Err(input_error(&url, &stderr)
-            .unwrap_or_else(|| Error::FlakeBroken { url, detail: one_line(&stderr) }))
-    }
-
-    async fn evaluate_batch(
-        &self,
-        source: &LockedSource,
-        batch: &[Attribute],
-    ) -> Result<Output, Error> {
-        let names: Vec<String> = batch.iter().map(|name| nix_string(name.as_str())).collect();
-        let expression =
-            format!("({EXPRESSION}) {} [ {} ]", nix_string(&source.url), names.join(" "));
-        // Without the trace, Nix does not tell an input that it could not fetch.
-        let args = ["eval", "--json", "--show-trace", "--expr", &expression];
-        let what = format!("evaluating {} of {}", count(batch.len()), source.url);
-        self.nix(args, self.limits().evaluate, what).run().await
-    }
-
-    /// The message of a configuration known to throw: uncaught, Nix prints it.
-    async fn failure(
-        &self,
-        source: &LockedSource,
-        attribute: &Attribute,
-    ) -> Result<AttributeError, Error> {
-        let expression = format!(
-            "(builtins.getFlake {}).nixosConfigurations.{}.config.system.build.toplevel.drvPath",
-            nix_string(&source.url),
-            nix_string(attribute.as_str()),
-        );
-        let args = ["eval", "--raw", "--expr", &expression];
-        let what = format!("evaluating {attribute} of {}", source.url);
-        let output = self.nix(args, self.limits().evaluate, what).run().await?;
-        let message = one_line(&output.stderr);
-        Ok(AttributeError::Failed { attribute: attribute.clone(), message })
-    }
-}
-
-enum Found {
-    Told(Result<Toplevel, AttributeError>),
-    Caught,
-}
-
-fn read(source: &LockedSource, output: &Output) -> Result<Vec<(Attribute, Found)>, Error> {
-    let answer: Answer = serde_json::from_str(&output.stdout).map_err(|why| Error::BadOutput {
-        what: format!("evaluating {}", source.url),
-        why: why.to_string(),
-    })?;
-    let changed = |field, expected: &dyn Display, found: &dyn Display| Error::SourceChanged {
-        url: source.url.clone(),
-        field,
-        expected: expected.to_string(),
-        found: found.to_string(),
-    };
-    if answer.rev != source.rev {
-        return Err(changed("rev", &source.rev, &answer.rev));
-    }
-    if answer.nar_hash != source.nar_hash {
-        return Err(changed("narHash", &source.nar_hash, &answer.nar_hash));
-    }
-    let Answer { available, machines, .. } = answer;
-    let found = |(attribute, evaluated): (Attribute, Evaluated)| {
-        let found = match evaluated {
-            Evaluated::Paths(toplevel) => Found::Told(Ok(toplevel)),
-            Evaluated::Caught => Found::Caught,
-            Evaluated::Unknown => Found::Told(Err(AttributeError::Unknown {
-                attribute: attribute.clone(),
-                available: available.clone(),
-            })),
-        };
-        (attribute, found)
-    };
-    Ok(machines.into_iter().map(found).collect())
-}
-
-/// `text` as a string literal of the Nix language.
-fn nix_string(text: &str) -> String {
-    let escaped = text.replace('\\', r"\\").replace('"', r#"\""#).replace("${", r"\${");
-    format!("\"{escaped}\"")
-}
-
-fn count(n: usize) -> String {
-    if n == 1 { "1 machine".to_owned() } else { format!("{n} machines") }
+/// What an evaluation took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EvaluationStats {
+    /// Runs of the evaluator.
+    pub runs: u32,
+    /// Those that were stopped because of their memory.
+    pub stopped: u32,
+    /// The most resident memory that one run was seen to hold, in bytes.
+    pub peak_memory: u64,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn source() -> LockedSource {
-        LockedSource {
-            url: "git://h/r?ref=main&rev=4efca76eb731711a51effb354be563066c7b450b".to_owned(),
-            rev: "4efca76eb731711a51effb354be563066c7b450b".parse().unwrap(),
-            nar_hash: "sha256-aVSY/TASFLuZlot6o8KdD5sZF8vuiNvbT/TlLijOJHs=".parse().unwrap(),
-        }
-    }
-
-    /// As Nix 2.26.3 printed it.
-    const ANSWER: &str = r#"{"available":["host1","thrown"],"machines":{
-        "host1":{"status":"evaluated","derivation":"/nix/store/3i08014lim3070x15lfy5v5bsvrd15cn-nixos-system-host1.drv",
-                 "closure":"/nix/store/r7b3by83ir2s7fd6dqhwi0npkdhn3a94-nixos-system-host1"},
-        "nope":{"status":"unknown"},"thrown":{"status":"caught"}},
-        "narHash":"sha256-aVSY/TASFLuZlot6o8KdD5sZF8vuiNvbT/TlLijOJHs=",
-        "rev":"4efca76eb731711a51effb354be563066c7b450b"}"#;
-
-    fn output(stdout: &str, stderr: &str) -> Output {
-        Output { code: Some(0), stdout: stdout.to_owned(), stderr: stderr.to_owned() }
-    }
-
-    #[test]
-    fn each_machine_has_its_own_result() {
-        let found: BTreeMap<_, _> =
-            read(&source(), &output(ANSWER, "")).unwrap().into_iter().collect();
-        let of = |name: &str| &found[&name.parse::<Attribute>().unwrap()];
-        assert!(matches!(of("host1"), Found::Told(Ok(_))));
-        assert!(matches!(of("thrown"), Found::Caught));
-        let Found::Told(Err(error)) = of("nope") else { panic!("nope is unknown") };
-        assert_eq!(
-            error.to_string(),
-            "the flake has no nixosConfigurations.nope; it has host1, thrown"
-        );
-    }
-
-    #[test]
-    fn another_tree_under_the_same_revision_is_refused() {
-        let mut source = source();
-        source.nar_hash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".parse().unwrap();
-        let Err(error) = read(&source, &output(ANSWER, "")) else { panic!("accepted") };
-        assert!(error.to_string().contains("narHash should be"), "{error}");
-    }
-
-    #[test]
-    fn no_text_leaves_a_nix_string() {
-        assert_eq!(nix_string(r#"a"b\c${d}$e"#), r#""a\"b\\c\${d}$e""#);
-    }
 
     #[test]
     fn attribute_names_cannot_leave_a_nix_string() {

@@ -29,7 +29,9 @@ mod private_dir;
 mod process;
 mod progress;
 pub mod promotion;
+mod provenance;
 pub mod rollout;
+mod roots;
 mod sign;
 mod source;
 mod ssh;
@@ -37,14 +39,23 @@ mod store_path;
 
 pub use activation::{Action, Job, Outcome};
 pub use apply::{Applied, Delivery, apply};
+pub use build::{BuildLog, BuildOptions, Builder, Builders};
 pub use error::{Error, ParseError, Refusal};
-pub use evaluate::{Attribute, AttributeError, Evaluation, Toplevel};
+pub use evaluate::{
+    Attribute, AttributeError, Configuration, Evaluation, EvaluationStats, InventoryHash,
+    InventoryJson, Toplevel,
+};
 pub use nix::{Limits, Nix, NixVersion, Tools};
 pub use observe::{Activation, HostState, Link, Observed, Presence, observe};
 pub use plan::{Assessment, Change, Desired, SyncState, assess, plan};
 pub use private_dir::PrivateDir;
-pub use progress::{Count, Progress, ProgressSink};
+pub use progress::{Bytes, Count, Progress, ProgressSink};
+pub use provenance::Provenance;
+pub use roots::{Root, Roots};
 pub use sign::{PublicKey, Signer, SigningKey};
-pub use source::{At, FlakeUrl, GitRef, LockedSource, NarHash, Rev, Source};
+pub use source::{
+    Access, At, Credentials, FlakeUrl, GitRef, KnownHosts, LockedSource, NarHash, Password, Rev,
+    Source,
+};
 pub use ssh::{Address, Host, HostKey, Hosts, PrivateKey, Target, User};
 pub use store_path::{DerivationPath, StorePath};

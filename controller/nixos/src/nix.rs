@@ -4,10 +4,12 @@ use std::ffi::OsString;
 use std::fmt::{self, Display};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, ParseError};
 use crate::process::Invocation;
+use crate::source::Access;
 
 /// The oldest Nix whose JSON and command line this crate relies on; also nixpkgs' own minimum.
 const MIN_NIX: NixVersion = NixVersion { major: 2, minor: 18, patch: 0 };
@@ -55,13 +57,18 @@ impl fmt::Debug for Tools {
     }
 }
 
-/// Deadlines. Each bounds one run of a tool.
+/// Deadlines, each of one run of a tool, and bounds of one evaluation.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Asking a repository for a branch, and fetching one revision. Default 2 min.
     pub fetch: Duration,
-    /// One evaluation. Default 10 min.
+    /// One run of the evaluator. Default 10 min.
     pub evaluate: Duration,
+    /// Resident memory of one run of the evaluator and what it forks, in bytes; above it the run is
+    /// stopped and its machines are divided. Default 4 GiB.
+    pub evaluate_memory: u64,
+    /// Machines in one run of the evaluator; at least 1. Default 50.
+    pub evaluate_batch: usize,
     /// One build. Default 2 h.
     pub build: Duration,
     /// Signing, and other work within the local store. Default 2 min.
@@ -80,6 +87,8 @@ impl Default for Limits {
         Self {
             fetch: 2 * MINUTE,
             evaluate: 10 * MINUTE,
+            evaluate_memory: 4 << 30,
+            evaluate_batch: 50,
             build: 120 * MINUTE,
             store: 2 * MINUTE,
             copy: 60 * MINUTE,
@@ -130,12 +139,13 @@ pub struct Nix {
     tools: Tools,
     limits: Limits,
     version: NixVersion,
+    access: Option<Arc<Access>>,
 }
 
 impl Nix {
     /// Asks `nix` for its version.
     pub async fn detect(tools: Tools, limits: Limits) -> Result<Self, Error> {
-        let mut nix = Self { tools, limits, version: MIN_NIX };
+        let mut nix = Self { tools, limits, version: MIN_NIX, access: None };
         let what = "asking nix for its version".to_owned();
         let output = nix.nix(["--version"], nix.limits.store, what.clone()).run().await?;
         if !output.success() {
@@ -147,6 +157,14 @@ impl Nix {
             return Err(Error::NixTooOld { found, wants: MIN_NIX_TEXT });
         }
         Ok(nix)
+    }
+
+    /// The same Nix, which shows its credentials where a repository asks for them.
+    ///
+    /// They reach the programs that lock and evaluate, no others: nothing that builds sees them.
+    #[must_use]
+    pub fn with_access(&self, access: Arc<Access>) -> Self {
+        Self { access: Some(access), ..self.clone() }
     }
 
     /// The version found.
@@ -176,6 +194,30 @@ impl Nix {
         run
     }
 
+    /// A run of `nix` with further settings, as lines of nix.conf(5).
+    pub(crate) fn nix_with_settings<A: Into<OsString>>(
+        &self,
+        settings: &str,
+        args: impl IntoIterator<Item = A>,
+        deadline: Duration,
+        what: String,
+    ) -> Invocation {
+        let mut run = self.nix(args, deadline, what);
+        // The last value of a name counts.
+        run.env.push(("NIX_CONFIG".into(), format!("{NIX_CONFIG}{settings}").into()));
+        run
+    }
+
+    /// A run of `nix` that may fetch flakes, with the credentials for that.
+    pub(crate) fn fetching_nix<A: Into<OsString>>(
+        &self,
+        args: impl IntoIterator<Item = A>,
+        deadline: Duration,
+        what: String,
+    ) -> Invocation {
+        self.with_credentials(self.nix(args, deadline, what))
+    }
+
     /// A run of `git` that never asks anybody anything.
     pub(crate) fn git<A: Into<OsString>>(
         &self,
@@ -183,7 +225,12 @@ impl Nix {
         deadline: Duration,
         what: String,
     ) -> Invocation {
-        self.tools.invocation(self.tools.git.clone(), args, deadline, what)
+        self.with_credentials(self.tools.invocation(self.tools.git.clone(), args, deadline, what))
+    }
+
+    fn with_credentials(&self, mut run: Invocation) -> Invocation {
+        run.env.extend(self.access.iter().flat_map(|access| access.environment()));
+        run
     }
 }
 
@@ -208,6 +255,7 @@ impl Tools {
             args: args.into_iter().map(Into::into).collect(),
             env,
             stdin: Vec::new(),
+            stdin_is_file: false,
             deadline,
             what,
         }

@@ -15,6 +15,8 @@ const MAX_PATH: usize = 60;
 
 const HOST: &str = "host-";
 const KEY: &str = "key-";
+const ACCESS: &str = "access-";
+const BUILDERS: &str = "builders-";
 
 /// A private directory that belongs to this process alone. Best on a memory file system.
 #[derive(Clone, Debug)]
@@ -72,7 +74,21 @@ impl PrivateDir {
 
     /// A new directory for the files of one machine.
     pub(crate) fn host_dir(&self) -> Result<PathBuf, Error> {
-        let path = self.path.join(format!("{HOST}{}", self.number()));
+        self.dir(HOST)
+    }
+
+    /// A new directory for the credentials of one source.
+    pub(crate) fn access_dir(&self) -> Result<PathBuf, Error> {
+        self.dir(ACCESS)
+    }
+
+    /// A new directory for the keys of a set of builders.
+    pub(crate) fn builders_dir(&self) -> Result<PathBuf, Error> {
+        self.dir(BUILDERS)
+    }
+
+    fn dir(&self, kind: &str) -> Result<PathBuf, Error> {
+        let path = self.path.join(format!("{kind}{}", self.number()));
         DirBuilder::new()
             .mode(0o700)
             .create(&path)
@@ -91,7 +107,8 @@ impl PrivateDir {
 }
 
 fn is_ours(name: &str) -> bool {
-    let number = name.strip_prefix(HOST).or_else(|| name.strip_prefix(KEY)).unwrap_or_default();
+    let kinds = [HOST, KEY, ACCESS, BUILDERS];
+    let number = kinds.iter().find_map(|kind| name.strip_prefix(kind)).unwrap_or_default();
     !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
 }
 

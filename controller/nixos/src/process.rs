@@ -1,7 +1,11 @@
-//! Running a tool: argument vector, explicit environment, deadline, bounded output.
+//! Running a tool: argument vector, explicit environment, deadline, bounded output, bounded memory.
+
+mod group;
+mod memory;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::io::{Seek as _, Write as _};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,6 +14,8 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWri
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use self::group::Group;
+use self::memory::Memory;
 use crate::error::Error;
 
 const MAX_STDOUT: u64 = 64 << 20;
@@ -26,6 +32,9 @@ pub(crate) struct Invocation {
     /// The whole environment; nothing is inherited.
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) stdin: Vec<u8>,
+    /// Standard input is a file without a name instead of a pipe: the program can open it by
+    /// `/proc/self/fd/0`, and it is gone with the program, however that ends.
+    pub(crate) stdin_is_file: bool,
     pub(crate) deadline: Duration,
     /// What is being done, for error messages.
     pub(crate) what: String,
@@ -58,23 +67,75 @@ impl Invocation {
         self,
         watch: &mut (dyn FnMut(&str) -> Keep + Send),
     ) -> Result<Output, Error> {
+        let (child, group) = self.spawn()?;
+        self.finish(child, group, watch).await
+    }
+
+    /// Runs the program, and stops it with all that it forked when they hold more than
+    /// `max_memory` bytes of resident memory together.
+    pub(crate) async fn run_measured(self, max_memory: u64) -> Result<Measured, Error> {
+        let (child, group) = self.spawn()?;
+        let mut memory = Memory::of(&group);
+        let mut keep_all = |_: &str| Keep::Yes;
+        let finished = tokio::select! {
+            finished = self.finish(child, group, &mut keep_all) => Some(finished?),
+            () = memory.exceeds(max_memory) => None,
+        };
+        Ok(Measured { output: finished, peak_memory: memory.peak() })
+    }
+
+    fn spawn(&self) -> Result<(Child, Group), Error> {
         tracing::debug!(program = %self.program.display(), what = %self.what, "run");
+        let failed = |source| Error::Spawn { program: self.program.clone(), source };
+        let stdin = if self.stdin_is_file {
+            nameless_file(&self.stdin).map_err(failed)?.into()
+        } else {
+            Stdio::piped()
+        };
         let child = Command::new(&self.program)
             .args(&self.args)
             .env_clear()
-            .envs(self.env)
-            .stdin(Stdio::piped())
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|source| Error::Spawn { program: self.program.clone(), source })?;
-        match timeout(self.deadline, communicate(child, &self.stdin, watch)).await {
+            .map_err(failed)?;
+        let group = Group::led_by(&child);
+        Ok((child, group))
+    }
+
+    async fn finish(
+        &self,
+        child: Child,
+        group: Group,
+        watch: &mut (dyn FnMut(&str) -> Keep + Send),
+    ) -> Result<Output, Error> {
+        match timeout(self.deadline, communicate(child, group, &self.stdin, watch)).await {
             Ok(Ok(output)) => Ok(output),
-            Ok(Err(why)) => Err(Error::BadOutput { what: self.what, why: why.to_string() }),
-            Err(_) => Err(Error::Timeout { what: self.what, after: self.deadline }),
+            Ok(Err(why)) => Err(Error::BadOutput { what: self.what.clone(), why: why.to_string() }),
+            Err(_) => Err(Error::Timeout { what: self.what.clone(), after: self.deadline }),
         }
     }
+}
+
+/// How a program ended whose memory was watched.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// `None` when it was stopped because of its memory.
+    pub(crate) output: Option<Output>,
+    /// The most that it and what it forked were seen to hold at a time, in bytes.
+    pub(crate) peak_memory: u64,
+}
+
+fn nameless_file(content: &[u8]) -> std::io::Result<std::fs::File> {
+    let flags = rustix::fs::MemfdFlags::CLOEXEC;
+    let mut file = std::fs::File::from(rustix::fs::memfd_create("stdin", flags)?);
+    file.write_all(content)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// Whether a line of standard error is kept for the error message.
@@ -86,6 +147,7 @@ pub(crate) enum Keep {
 
 async fn communicate(
     mut child: Child,
+    mut group: Group,
     stdin: &[u8],
     watch: &mut (dyn FnMut(&str) -> Keep + Send),
 ) -> std::io::Result<Output> {
@@ -111,6 +173,7 @@ async fn communicate(
             }
         }
     }
+    group.ended();
     Ok(Output {
         code: status.code(),
         stdout: String::from_utf8_lossy(&stdout).into_owned(),
@@ -182,7 +245,7 @@ async fn read_line(
     }
 }
 
-/// The last lines of a stream, up to a number of bytes.
+/// The last lines of a stream, up to a number of bytes with their ends.
 pub(crate) struct Tail {
     lines: VecDeque<String>,
     bytes: usize,
@@ -200,20 +263,16 @@ impl Tail {
             let cut = (0..=self.max_bytes).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
             line.truncate(cut);
         }
-        self.bytes += line.len();
+        self.bytes += line.len() + 1;
         self.lines.push_back(line);
         while self.bytes > self.max_bytes {
             let Some(dropped) = self.lines.pop_front() else { break };
-            self.bytes -= dropped.len();
+            self.bytes -= dropped.len() + 1;
         }
     }
 
-    pub(crate) fn into_lines(self) -> Vec<String> {
-        self.lines.into()
-    }
-
     pub(crate) fn into_string(self) -> String {
-        self.into_lines().join("\n")
+        Vec::from(self.lines).join("\n")
     }
 }
 
@@ -243,6 +302,7 @@ mod tests {
             args: vec!["-c".into(), script.into()],
             env: vec![("PATH".into(), "/usr/bin:/bin".into())],
             stdin: b"given\n".to_vec(),
+            stdin_is_file: false,
             deadline,
             what: "test".into(),
         }
@@ -261,6 +321,45 @@ mod tests {
     async fn a_program_that_hangs_is_stopped_at_its_deadline() {
         let error = sh("exec sleep 600", Duration::from_millis(50)).run().await.unwrap_err();
         assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_a_stopped_program_forked_is_stopped_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let note = dir.path().join("pid");
+        let script = format!("sleep 600 & echo $! > {}; wait", note.display());
+        sh(&script, Duration::from_millis(300)).run().await.unwrap_err();
+        let pid = std::fs::read_to_string(note).unwrap();
+        let stat = format!("/proc/{}/stat", pid.trim());
+        // Killed, and at most a zombie that nobody has reaped yet.
+        for _ in 0..200 {
+            match std::fs::read_to_string(&stat) {
+                Ok(stat) if !stat.contains(") Z ") => {
+                    tokio::time::sleep(Duration::from_millis(25)).await;
+                }
+                _ => return,
+            }
+        }
+        panic!("{stat} is still alive");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_takes_too_much_memory_is_stopped() {
+        // The shell itself stays small; what it forks does not.
+        let script = "head -c 200m /dev/zero | tail -c 200m | sleep 600";
+        let measured = sh(script, Duration::from_mins(5)).run_measured(64 << 20).await.unwrap();
+        assert!(measured.output.is_none());
+        assert!(measured.peak_memory > 64 << 20, "{}", measured.peak_memory);
+
+        let measured = sh("cat", Duration::from_mins(1)).run_measured(1 << 30).await.unwrap();
+        assert_eq!(measured.output.unwrap().stdout, "given\n");
+    }
+
+    #[tokio::test]
+    async fn input_can_be_opened_as_a_file() {
+        let mut invocation = sh("cat /proc/self/fd/0 /proc/self/fd/0", Duration::from_secs(20));
+        invocation.stdin_is_file = true;
+        assert_eq!(invocation.run().await.unwrap().stdout, "given\ngiven\n");
     }
 
     #[tokio::test]

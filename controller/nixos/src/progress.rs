@@ -1,10 +1,14 @@
 //! What Nix tells about its work while it works: `--log-format internal-json`.
 
+mod logs;
+
 use std::collections::HashMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::watch;
 
+pub(crate) use self::logs::Logs;
 use crate::process::{Keep, Tail, strip_ansi};
 
 /// Work done so far of one build or copy. Totals grow while Nix finds out what is to be done.
@@ -14,6 +18,8 @@ pub struct Progress {
     pub builds: Count,
     /// Store paths copied or fetched.
     pub copies: Count,
+    /// Their content.
+    pub bytes: Bytes,
     /// What was begun last: `building '/nix/store/….drv'`.
     pub latest: Option<String>,
 }
@@ -31,20 +37,31 @@ pub struct Count {
     pub failed: u64,
 }
 
+/// Bytes copied or fetched, as uncompressed archives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bytes {
+    /// So far.
+    pub done: u64,
+    /// All that is known to be wanted, those done included. It may fall behind `done` for a while.
+    pub expected: u64,
+}
+
 /// Where progress goes: only the latest value is kept, so a slow reader costs nothing.
 pub type ProgressSink = watch::Sender<Progress>;
 
-/// Lines of build logs kept, in bytes.
-const LOG_TAIL: usize = 16 << 10;
-/// Activities remembered by name at the same time; far above what any Nix runs in parallel.
+/// Error messages kept, in bytes.
+const ERRORS_TAIL: usize = 16 << 10;
+/// Activities remembered at the same time; far above what any Nix runs in parallel.
 const MAX_ACTIVITIES: usize = 4096;
 
 // Numbers of src/libutil/include/nix/util/logging.hh. Unknown ones are ignored.
+const COPY_PATH: u64 = 100;
 const COPY_PATHS: u64 = 103;
 const BUILDS: u64 = 104;
 const BUILD: u64 = 105;
 const LOG_LINE: u64 = 101;
 const PROGRESS: u64 = 105;
+const SET_EXPECTED: u64 = 106;
 /// Verbosity of an error message.
 const LEVEL_ERROR: u64 = 0;
 
@@ -78,14 +95,23 @@ enum Event {
     Other,
 }
 
+/// An activity that counts something.
+#[derive(Clone, Copy, Debug)]
+struct Counter {
+    kind: u64,
+    count: Count,
+    /// Of all paths that this activity will copy, known before the first of them begins.
+    expected_bytes: u64,
+}
+
 /// Reads the stream of one run of Nix.
 pub(crate) struct Reader<'a> {
     sink: Option<&'a ProgressSink>,
-    /// The kind of each running activity that matters here.
-    counters: HashMap<u64, (u64, Count)>,
-    /// The name of each running build, for its log lines.
-    builds: HashMap<u64, String>,
-    log: Tail,
+    /// Copies and builds as a whole, and copies of single paths under way.
+    counters: HashMap<u64, Counter>,
+    /// Content of the paths whose copy has ended.
+    copied_bytes: u64,
+    logs: Logs,
     errors: Tail,
 }
 
@@ -94,9 +120,9 @@ impl<'a> Reader<'a> {
         Self {
             sink,
             counters: HashMap::new(),
-            builds: HashMap::new(),
-            log: Tail::new(LOG_TAIL),
-            errors: Tail::new(LOG_TAIL),
+            copied_bytes: 0,
+            logs: Logs::default(),
+            errors: Tail::new(ERRORS_TAIL),
         }
     }
 
@@ -111,23 +137,27 @@ impl<'a> Reader<'a> {
         Keep::No
     }
 
-    /// The error messages, and the last lines of all build logs as `name> line`.
-    pub(crate) fn finish(self) -> (String, Vec<String>) {
-        (self.errors.into_string(), self.log.into_lines())
+    /// The error messages, and the logs of the builds.
+    pub(crate) fn finish(self) -> (String, Logs) {
+        (self.errors.into_string(), self.logs)
     }
 
     fn event(&mut self, event: Event) {
         match event {
             Event::Start { id, kind, text, fields } => self.start(id, kind, &text, &fields),
-            Event::Stop { id } => {
-                // A finished counter keeps its sums until the end of the run.
-                self.builds.remove(&id);
-            }
+            Event::Stop { id } => self.stop(id),
             Event::Result { id, kind: PROGRESS, fields } => self.count(id, &fields),
+            Event::Result { id, kind: SET_EXPECTED, fields } => {
+                if let Some(counter) = self.counters.get_mut(&id)
+                    && number(&fields, 0) == COPY_PATH
+                {
+                    counter.expected_bytes = number(&fields, 1);
+                    self.tell();
+                }
+            }
             Event::Result { id, kind: LOG_LINE, fields } => {
-                if let Some(line) = fields.first().and_then(serde_json::Value::as_str) {
-                    let name = self.builds.get(&id).map_or("", String::as_str);
-                    self.log.push(&format!("{name}> {}", strip_ansi(line)));
+                if let Some(line) = fields.first().and_then(Value::as_str) {
+                    self.logs.line(id, &strip_ansi(line));
                 }
             }
             Event::Msg { level: LEVEL_ERROR, msg } => self.errors.push(&strip_ansi(&msg)),
@@ -135,15 +165,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn start(&mut self, id: u64, kind: u64, text: &str, fields: &[serde_json::Value]) {
-        if matches!(kind, COPY_PATHS | BUILDS) && self.counters.len() < MAX_ACTIVITIES {
-            self.counters.insert(id, (kind, Count::default()));
+    fn start(&mut self, id: u64, kind: u64, text: &str, fields: &[Value]) {
+        let counts = matches!(kind, COPY_PATH | COPY_PATHS | BUILDS);
+        if counts && self.counters.len() < MAX_ACTIVITIES {
+            let counter = Counter { kind, count: Count::default(), expected_bytes: 0 };
+            self.counters.insert(id, counter);
         }
         if kind == BUILD
-            && self.builds.len() < MAX_ACTIVITIES
-            && let Some(derivation) = fields.first().and_then(serde_json::Value::as_str)
+            && let Some(derivation) = fields.first().and_then(Value::as_str)
         {
-            self.builds.insert(id, short_name(derivation).to_owned());
+            self.logs.begin(id, derivation);
         }
         if !text.is_empty()
             && let Some(sink) = self.sink
@@ -152,41 +183,89 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn count(&mut self, id: u64, fields: &[serde_json::Value]) {
-        let Some((_, count)) = self.counters.get_mut(&id) else { return };
-        let number = |at: usize| fields.get(at).and_then(serde_json::Value::as_u64).unwrap_or(0);
-        *count =
-            Count { done: number(0), expected: number(1), running: number(2), failed: number(3) };
+    fn stop(&mut self, id: u64) {
+        self.logs.end(id);
+        // A whole that has ended keeps its sums until the end of the run.
+        if let Some(Counter { kind: COPY_PATH, count, .. }) = self.counters.get(&id) {
+            self.copied_bytes += count.done;
+            self.counters.remove(&id);
+        }
+    }
+
+    fn count(&mut self, id: u64, fields: &[Value]) {
+        let Some(counter) = self.counters.get_mut(&id) else { return };
+        let [done, expected, running, failed] = [0, 1, 2, 3].map(|at| number(fields, at));
+        counter.count = Count { done, expected, running, failed };
+        self.tell();
+    }
+
+    /// Makes the present sums known.
+    fn tell(&self) {
         let Some(sink) = self.sink else { return };
-        let sum = |wanted: u64| {
-            self.counters.values().filter(|(kind, _)| *kind == wanted).fold(
-                Count::default(),
-                |sum, (_, count)| Count {
-                    done: sum.done + count.done,
-                    expected: sum.expected + count.expected,
-                    running: sum.running + count.running,
-                    failed: sum.failed + count.failed,
-                },
-            )
+        let (builds, copies) = (self.sum(BUILDS), self.sum(COPY_PATHS));
+        let single = self.sum(COPY_PATH);
+        let announced: u64 = self.counters.values().map(|counter| counter.expected_bytes).sum();
+        let bytes = Bytes {
+            done: self.copied_bytes + single.done,
+            expected: announced.max(self.copied_bytes + single.expected),
         };
-        let (builds, copies) = (sum(BUILDS), sum(COPY_PATHS));
         sink.send_if_modified(|progress| {
-            let changed = (progress.builds, progress.copies) != (builds, copies);
-            (progress.builds, progress.copies) = (builds, copies);
+            let changed =
+                (progress.builds, progress.copies, progress.bytes) != (builds, copies, bytes);
+            (progress.builds, progress.copies, progress.bytes) = (builds, copies, bytes);
             changed
         });
     }
+
+    fn sum(&self, wanted: u64) -> Count {
+        self.counters.values().filter(|counter| counter.kind == wanted).fold(
+            Count::default(),
+            |sum, Counter { count, .. }| Count {
+                done: sum.done + count.done,
+                expected: sum.expected + count.expected,
+                running: sum.running + count.running,
+                failed: sum.failed + count.failed,
+            },
+        )
+    }
 }
 
-/// `host1-25.05` of `/nix/store/<hash>-host1-25.05.drv`.
-fn short_name(derivation: &str) -> &str {
-    let base = derivation.rsplit('/').next().unwrap_or(derivation);
-    base.split_once('-').map_or(base, |(_, name)| name).trim_end_matches(".drv")
+fn number(fields: &[Value], at: usize) -> u64 {
+    fields.get(at).and_then(Value::as_u64).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As Nix 2.26.3 printed it, shortened.
+    const COPY_OF_TWO: &str = r#"
+@nix {"action":"start","fields":["/nix/store/a","local","ssh-ng://machine"],"id":1,"level":3,"parent":0,"text":"copying 2 paths","type":103}
+@nix {"action":"result","fields":[100,3000],"id":1,"type":106}
+@nix {"action":"result","fields":[0,2,0,0],"id":1,"type":105}
+@nix {"action":"start","fields":["/nix/store/a","local","ssh-ng://machine"],"id":2,"level":3,"parent":0,"text":"copying path '/nix/store/a'","type":100}
+@nix {"action":"result","fields":[500,1000,0,0],"id":2,"type":105}
+@nix {"action":"result","fields":[1000,1000,0,0],"id":2,"type":105}
+@nix {"action":"stop","id":2}
+@nix {"action":"result","fields":[1,2,0,0],"id":1,"type":105}
+@nix {"action":"start","fields":["/nix/store/b","local","ssh-ng://machine"],"id":3,"level":3,"parent":0,"text":"copying path '/nix/store/b'","type":100}
+@nix {"action":"result","fields":[500,2000,0,0],"id":3,"type":105}"#;
+
+    #[test]
+    fn bytes_of_a_copy_are_counted_over_its_paths() {
+        let (sink, latest) = watch::channel(Progress::default());
+        let mut reader = Reader::new(Some(&sink));
+        let mut seen = Vec::new();
+        for line in COPY_OF_TWO.lines().skip(1) {
+            assert!(reader.line(line) == Keep::No);
+            seen.push(latest.borrow().bytes);
+        }
+        assert!(seen.is_sorted_by_key(|bytes| bytes.done), "{seen:?}");
+        assert_eq!(seen[1], Bytes { done: 0, expected: 3000 });
+        assert_eq!(seen.last(), Some(&Bytes { done: 1500, expected: 3000 }));
+        let copies = Count { done: 1, expected: 2, running: 0, failed: 0 };
+        assert_eq!(latest.borrow().copies, copies);
+    }
 
     /// As Nix 2.26.3 printed it, shortened.
     const BUILD_OF_ONE: &str = r#"
@@ -202,7 +281,7 @@ mod tests {
 @nix {"action":"result","fields":[1,1,0,0],"id":4,"type":105}
 @nix {"action":"future","id":4}
 @nix not json
-@nix {"action":"msg","level":0,"msg":"\u001b[31;1merror:\u001b[0m builder failed"}
+@nix {"action":"msg","level":0,"msg":"\u001b[31;1merror:\u001b[0m builder for '/nix/store/3i08014lim3070x15lfy5v5bsvrd15cn-nixos-system-host1.drv' failed"}
 ssh: connect to host h: Connection refused"#;
 
     #[test]
@@ -216,8 +295,10 @@ ssh: connect to host h: Connection refused"#;
         assert_eq!(progress.builds, Count { done: 1, expected: 1, running: 0, failed: 0 });
         assert_eq!(progress.copies, Count::default());
         assert!(progress.latest.as_deref().is_some_and(|text| text.starts_with("building")));
-        let (errors, log) = reader.finish();
-        assert_eq!(errors, "error: builder failed");
-        assert_eq!(log, ["nixos-system-host1> building host1"]);
+        let (errors, logs) = reader.finish();
+        let derivation = "/nix/store/3i08014lim3070x15lfy5v5bsvrd15cn-nixos-system-host1.drv";
+        assert_eq!(errors, format!("error: builder for '{derivation}' failed"));
+        let log = logs.of_failed(&errors).unwrap();
+        assert_eq!((log.derivation.as_str(), log.text.as_str()), (derivation, "building host1\n"));
     }
 }

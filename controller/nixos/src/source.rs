@@ -1,9 +1,11 @@
 //! Where a configuration comes from: a flake in a git repository, asked for by branch or revision,
 //! and what it is once locked.
 
+mod access;
 mod resolve;
 mod url;
 
+pub use self::access::{Access, Credentials, KnownHosts, Password};
 pub(crate) use self::resolve::{input_error, one_line};
 
 use std::fmt::{self, Display};

@@ -90,6 +90,11 @@ impl fmt::Debug for StorePath {
 pub struct DerivationPath(StorePath);
 
 impl DerivationPath {
+    /// As the store path that it is.
+    pub fn as_store_path(&self) -> &StorePath {
+        &self.0
+    }
+
     /// The absolute path.
     pub fn as_str(&self) -> &str {
         self.0.as_str()

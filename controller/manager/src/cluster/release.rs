@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cim_crds::cluster::release::{Release, ReleaseMachine};
 use cim_crds::{Cluster, Source};
-use cim_nixos::{Attribute, AttributeError, LockedSource, Nix, Toplevel};
+use cim_nixos::{Attribute, AttributeError, Configuration, LockedSource, Nix};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::failure::ClusterFailure;
@@ -82,11 +82,7 @@ pub(super) async fn resolve(
         return Err(ClusterFailure::HashMismatch { wanted: pinned.clone(), found });
     }
     let attributes: Vec<Attribute> = wanted.machines.values().cloned().collect();
-    let evaluation = if attributes.is_empty() {
-        cim_nixos::Evaluation::new()
-    } else {
-        nix.evaluate(&locked, &attributes).await?
-    };
+    let evaluation = nix.evaluate(&locked, None, &attributes).await?.configurations;
     let machines = wanted
         .machines
         .iter()
@@ -132,7 +128,7 @@ fn release(
 fn machine(
     name: &str,
     attribute: &Attribute,
-    evaluated: Option<&Result<Toplevel, AttributeError>>,
+    evaluated: Option<&Result<Configuration, AttributeError>>,
 ) -> ReleaseMachine {
     let entry = ReleaseMachine {
         name: name.to_owned(),
@@ -140,7 +136,7 @@ fn machine(
         ..ReleaseMachine::default()
     };
     match evaluated {
-        Some(Ok(toplevel)) => ReleaseMachine {
+        Some(Ok(Configuration { toplevel, .. })) => ReleaseMachine {
             drv_path: Some(toplevel.derivation.to_string()),
             out_path: Some(toplevel.closure.to_string()),
             ..entry

@@ -1,7 +1,7 @@
 //! Builds, signs, copies and activates what a plan says.
 
 use cim_crds::Machine;
-use cim_nixos::{Change, Source};
+use cim_nixos::{BuildOptions, Change, Configuration, Source};
 use cim_plan::Plan;
 
 use super::failure::MachineFailure;
@@ -34,7 +34,7 @@ async fn deliver(
     if plan.changes.iter().any(needs) {
         visit.progress("Building", format!("building {}", delivery.wanted.closure)).await;
         reconciler.ensure_derivation(nix, delivery).await?;
-        let build = nix.build(&delivery.toplevel, None);
+        let build = nix.build(&delivery.toplevel, BuildOptions::default());
         workshop.metrics().external("nix", "build", build).await?;
     }
     let steps: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
@@ -74,10 +74,10 @@ impl Reconciler {
                 .map_err(cim_nixos::Error::from)?;
         let locked = nix.resolve(&source).await?;
         let attribute = delivery.attribute.clone();
-        let evaluation = nix.evaluate(&locked, std::slice::from_ref(&attribute)).await?;
-        match evaluation.get(&attribute) {
-            Some(Ok(toplevel)) if *toplevel == delivery.toplevel => Ok(()),
-            Some(Ok(toplevel)) => Err(MachineFailure::NoClosure(format!(
+        let evaluation = nix.evaluate(&locked, None, std::slice::from_ref(&attribute)).await?;
+        match evaluation.configurations.get(&attribute) {
+            Some(Ok(Configuration { toplevel, .. })) if *toplevel == delivery.toplevel => Ok(()),
+            Some(Ok(Configuration { toplevel, .. })) => Err(MachineFailure::NoClosure(format!(
                 "revision {} now evaluates to {}; the release says {}",
                 delivery.rev, toplevel.closure, delivery.toplevel.closure
             ))),

@@ -27,7 +27,8 @@ impl Nix {
     /// merely warns, and a branch seems not to have moved.
     ///
     /// # Errors
-    /// [`Error::SourceUnreachable`], [`Error::RefNotFound`], [`Error::Dirty`].
+    /// [`Error::SourceUnreachable`], [`Error::SourceDenied`], [`Error::SourceKeyMismatch`],
+    /// [`Error::RefNotFound`], [`Error::Dirty`].
     pub async fn current_rev(&self, source: &Source) -> Result<Rev, Error> {
         match &source.at {
             At::Rev { rev, .. } => Ok(rev.clone()),
@@ -93,7 +94,7 @@ impl Nix {
         // tarball-ttl is also how long Nix trusts its memory of a branch.
         let args = ["flake", "metadata", "--json", "--no-update-lock-file", "--tarball-ttl", "0"];
         let args = args.into_iter().chain(["--", url]);
-        self.nix(args, self.limits().fetch, format!("locking {url}")).run().await
+        self.fetching_nix(args, self.limits().fetch, format!("locking {url}")).run().await
     }
 
     async fn remote_rev(&self, source: &Source, name: &str) -> Result<Rev, Error> {
@@ -114,7 +115,7 @@ impl Nix {
         match output.code {
             Some(0) => {}
             Some(2) => return Err(Error::RefNotFound { url, reference: name.to_owned() }),
-            _ => return Err(Error::SourceUnreachable { url, why: one_line(&output.stderr) }),
+            _ => return Err(unread(&url, one_line(&output.stderr), &output.stderr)),
         }
         pick(&output.stdout, name, &peeled)
             .ok_or_else(|| Error::RefNotFound { url, reference: name.to_owned() })?
@@ -164,8 +165,37 @@ pub(crate) fn input_error(url: &str, stderr: &str) -> Option<Error> {
         let (_, behind) = stderr.rsplit_once(FETCHING)?;
         let input = behind.split('\'').next()?;
         let why = format!("{input}: {}", words_of_git(stderr).unwrap_or_else(|| one_line(stderr)));
-        Some(Error::SourceUnreachable { url: url.to_owned(), why })
+        Some(unread(url, why, stderr))
     })
+}
+
+/// A repository that could not be read, by the messages of git and ssh in `stderr`: whether trying
+/// again may help depends on who refused.
+fn unread(url: &str, why: String, stderr: &str) -> Error {
+    const KEY: [&str; 3] = [
+        "Host key verification failed",
+        "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "host key is known for",
+    ];
+    const DENIED: [&str; 7] = [
+        // Of ssh, …
+        "Permission denied (",
+        "Too many authentication failures",
+        "error in libcrypto",
+        // … and of git over HTTP: refused, nothing to show, and 403.
+        "Authentication failed for",
+        "could not read Username",
+        "could not read Password",
+        "The requested URL returned error: 403",
+    ];
+    let (url, has) = (url.to_owned(), |texts: &[&str]| texts.iter().any(|it| stderr.contains(it)));
+    if has(&KEY) {
+        Error::SourceKeyMismatch { url, why }
+    } else if has(&DENIED) {
+        Error::SourceDenied { url, why }
+    } else {
+        Error::SourceUnreachable { url, why }
+    }
 }
 
 /// What git said: Nix 2.26 calls a repository that does not answer one that lacks the revision.

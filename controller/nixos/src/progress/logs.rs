@@ -1,0 +1,90 @@
+//! The logs of the builds of one run of Nix, bounded.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::build::BuildLog;
+use crate::process::Tail;
+
+/// Bytes kept of each log: its end, where the error is.
+const MAX_LOG: usize = 256 << 10;
+/// Builds under way whose logs are kept at the same time.
+const MAX_RUNNING: usize = 256;
+/// Builds that have ended whose logs are kept. Nix says which one failed only after it has ended,
+/// together with those that it stopped because of that.
+const MAX_ENDED: usize = 16;
+
+/// Logs of builds under way and of those that ended last.
+#[derive(Default)]
+pub(crate) struct Logs {
+    running: HashMap<u64, (String, Tail)>,
+    ended: VecDeque<(String, Tail)>,
+}
+
+impl Logs {
+    pub(super) fn begin(&mut self, activity: u64, derivation: &str) {
+        if self.running.len() < MAX_RUNNING {
+            self.running.insert(activity, (derivation.to_owned(), Tail::new(MAX_LOG)));
+        }
+    }
+
+    pub(super) fn line(&mut self, activity: u64, line: &str) {
+        if let Some((_, log)) = self.running.get_mut(&activity) {
+            log.push(line);
+        }
+    }
+
+    pub(super) fn end(&mut self, activity: u64) {
+        if let Some(ended) = self.running.remove(&activity) {
+            self.ended.push_back(ended);
+            if self.ended.len() > MAX_ENDED {
+                self.ended.pop_front();
+            }
+        }
+    }
+
+    /// The log of the build that `errors`, Nix's messages, name as failed. Messages name those that
+    /// needed it as well, in which nothing was built.
+    pub(crate) fn of_failed(self, errors: &str) -> Option<BuildLog> {
+        let logs = self.ended.into_iter().chain(self.running.into_values());
+        let (derivation, log) =
+            logs.filter(|(derivation, _)| errors.contains(derivation.as_str())).last()?;
+        let mut text = log.into_string();
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        Some(BuildLog { derivation, text })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_of_the_failed_build_is_found_among_those_that_ended() {
+        let mut logs = Logs::default();
+        for (id, name) in ["a", "b", "c"].into_iter().enumerate() {
+            logs.begin(id as u64, &format!("/nix/store/{name}.drv"));
+            logs.line(id as u64, &format!("building {name}"));
+        }
+        (0..3).for_each(|id| logs.end(id));
+        let errors = "error: builder for '/nix/store/b.drv' failed with exit code 1\n\
+                      error: 1 dependencies of derivation '/nix/store/top.drv' failed to build";
+        let log = logs.of_failed(errors).unwrap();
+        assert_eq!(
+            (log.derivation.as_str(), log.text.as_str()),
+            ("/nix/store/b.drv", "building b\n")
+        );
+    }
+
+    #[test]
+    fn a_log_without_end_does_not_fill_memory() {
+        let mut logs = Logs::default();
+        logs.begin(1, "/nix/store/a.drv");
+        (0..100_000).for_each(|n| logs.line(1, &format!("line {n}")));
+        logs.end(1);
+        let log = logs.of_failed("'/nix/store/a.drv' failed").unwrap();
+        assert!(log.text.ends_with("line 99999\n"));
+        assert!(log.text.len() <= MAX_LOG + 1, "{}", log.text.len());
+    }
+}
