@@ -13,6 +13,18 @@
       forEachSystem = f: nixpkgs.lib.genAttrs systems (system: f nixpkgs.legacyPackages.${system});
     in
     {
+      # One configuration of a whole Domain: docs/guide/cluster-config.md.
+      lib = import ./nix/lib;
+      nixosModules = import ./nix/modules;
+      templates.default = {
+        path = ./nix/template;
+        description = "A small Domain, with or without Kubernetes";
+      };
+
+      checks = forEachSystem (pkgs: {
+        template = pkgs.callPackage ./nix/check.nix { inherit self nixpkgs; };
+      });
+
       packages = forEachSystem (pkgs: rec {
         cim-controller = pkgs.callPackage ./nix/package.nix { };
         image = pkgs.callPackage ./nix/image.nix { inherit cim-controller; };

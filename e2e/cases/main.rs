@@ -14,6 +14,7 @@ mod home;
 mod home_refusals;
 mod isolation;
 mod nats;
+mod nix_lib;
 mod nixos;
 mod objects;
 mod rights;
@@ -76,6 +77,11 @@ fn all() -> Vec<Case> {
         nixos::an_activation_outlives_its_controller,
         nixos::an_activation_outlives_its_connection,
         nixos::each_end_of_an_activation_is_told,
+        nix_lib::names_mean_the_same_as_to_the_controller,
+        nix_lib::an_inventory_becomes_configurations,
+        nix_lib::what_is_not_known_is_refused_and_nothing_else,
+        nix_lib::the_template_passes_flake_check,
+        nix_lib::the_modules_fit_the_real_lib,
         isolation::two_labs_live_side_by_side,
         isolation::nothing_outlives_a_killed_lab,
         isolation::a_lab_acts_on_a_cluster_outside,

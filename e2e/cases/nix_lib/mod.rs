@@ -1,0 +1,352 @@
+//! The Nix library: that it says of names what the controller says, and that what it makes of an
+//! inventory can be delivered.
+
+mod question;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use cim_e2e::lab::Lab;
+use cim_names::Inventory;
+use proptest::{
+    strategy::{Strategy, ValueTree},
+    test_runner::TestRunner,
+};
+use question::{Question, questions};
+use serde_json::{Value, json};
+
+use crate::harness::Outcome;
+
+type Try<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// So many hierarchies are compared, the same ones in each run.
+const HIERARCHIES: usize = 1000;
+/// So often a difference is asked for in a smaller hierarchy; each time costs a run of Nix.
+const MAX_SHRINKS: usize = 200;
+
+/// The library as a machine of the lab sees it: a copy, since the repository is not visible there.
+struct Library<'lab> {
+    lab: &'lab Lab,
+    dir: PathBuf,
+}
+
+impl<'lab> Library<'lab> {
+    fn new(lab: &'lab Lab, name: &str) -> Try<Self> {
+        let dir = lab.scratch(name)?;
+        let repository = Lab::fixture("..").join("..");
+        for (from, to) in [
+            (repository.join("flake.nix"), "cim/flake.nix"),
+            (repository.join("nix"), "cim/nix"),
+            (repository.join("controller/nixos/host"), "cim/controller/nixos/host"),
+            (Lab::fixture("nixpkgs"), "nixpkgs"),
+            (Lab::fixture("nix-lib"), "nix-lib"),
+        ] {
+            copy(&from, &dir.join(to))?;
+        }
+        Ok(Self { lab, dir })
+    }
+
+    /// The value of an expression that sees the files of `dir` below `./`.
+    fn evaluate(&self, expression: &str) -> Try<Value> {
+        let file = self.dir.join("expression.nix");
+        fs::write(&file, expression)?;
+        let file = file.display().to_string();
+        let text = self.lab.tool("nix-instantiate", &["--eval", "--strict", "--json", &file])?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    fn answers(&self, questions: &[&Question]) -> Try<Vec<Value>> {
+        let asked: Vec<_> = questions.iter().map(|question| question.to_json()).collect();
+        fs::write(self.dir.join("questions.json"), serde_json::to_vec(&asked)?)?;
+        let answers = self.evaluate(
+            "import ./nix-lib/compare.nix { lib = ./cim/nix/lib; questions = ./questions.json; }",
+        )?;
+        match answers {
+            Value::Array(answers) if answers.len() == questions.len() => Ok(answers),
+            other => Err(format!("{} questions, and the answer {other}", questions.len()).into()),
+        }
+    }
+
+    /// The first part in which the answers differ.
+    fn difference(&self, question: &Question) -> Try<Option<String>> {
+        let got = self.answers(&[question])?.pop().unwrap_or_default();
+        Ok(difference(&question.answers(), &got))
+    }
+}
+
+pub(crate) async fn names_mean_the_same_as_to_the_controller(lab: &Lab) -> Outcome {
+    let library = Library::new(lab, "nix-lib-names")?;
+    let mut runner = TestRunner::deterministic();
+    let mut trees = (0..HIERARCHIES)
+        .map(|_| questions().new_tree(&mut runner).map_err(|why| why.to_string()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let asked: Vec<_> = trees.iter().map(ValueTree::current).collect();
+    let answers = library.answers(&asked.iter().collect::<Vec<_>>())?;
+    let differing = asked
+        .iter()
+        .zip(&answers)
+        .position(|(question, got)| difference(&question.answers(), got).is_some());
+    if let Some(index) = differing {
+        let tree = trees.swap_remove(index);
+        return Err(smallest(&library, tree)?.into());
+    }
+    let count = |part: &str| -> usize {
+        answers.iter().map(|answer| answer[part].as_object().map_or(0, serde_json::Map::len)).sum()
+    };
+    let length = |part: &str| -> usize {
+        answers.iter().map(|answer| answer[part].as_array().map_or(0, Vec::len)).sum()
+    };
+    println!(
+        "compared {HIERARCHIES} hierarchies: {} elements, {} addresses, {} roles, {} problems, {} queries",
+        count("elements"),
+        count("addresses"),
+        count("roles"),
+        length("problems"),
+        length("answers"),
+    );
+    Ok(())
+}
+
+/// Makes a question on which both differ as small as may be, and shows it.
+fn smallest(library: &Library<'_>, mut tree: impl ValueTree<Value = Question>) -> Try<String> {
+    let mut found = tree.current();
+    let mut moved = tree.simplify();
+    for _ in 0..MAX_SHRINKS {
+        if !moved {
+            break;
+        }
+        let candidate = tree.current();
+        if library.difference(&candidate)?.is_some() {
+            found = candidate;
+            moved = tree.simplify();
+        } else {
+            moved = tree.complicate();
+        }
+    }
+    let why = library.difference(&found)?.unwrap_or_default();
+    let shown = serde_json::to_string_pretty(&found.to_json())?;
+    Ok(format!("the Nix library and cim-names differ: {why}\nof\n{shown}"))
+}
+
+fn difference(want: &Value, got: &Value) -> Option<String> {
+    let (want, got) = (comparable(want), comparable(got));
+    let parts = want.as_object()?;
+    let part = parts.iter().find(|(part, value)| **value != got[part.as_str()])?;
+    let (name, value) = part;
+    let pretty = |value: &Value| serde_json::to_string_pretty(value).unwrap_or_default();
+    Some(format!("{name}\ncim-names: {}\nnix/lib: {}", pretty(value), pretty(&got[name.as_str()])))
+}
+
+/// Without the messages about text of other scripts: there the library asks for A-labels first.
+fn comparable(answers: &Value) -> Value {
+    let mut answers = answers.clone();
+    for problem in answers["problems"].as_array_mut().into_iter().flatten() {
+        if !problem["message"].as_str().is_some_and(str::is_ascii) {
+            problem["message"] = json!(null);
+        }
+    }
+    answers
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    if !from.is_dir() {
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        return fs::copy(from, to).map(drop);
+    }
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        copy(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+/// The configurations that can be had, and the reasons why others cannot.
+fn standing(domain: &Value) -> (Vec<&str>, BTreeSet<&str>) {
+    let known = domain["known"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let problems = domain["problems"].as_array().into_iter().flatten();
+    (known.collect(), problems.filter_map(|problem| problem["reason"].as_str()).collect())
+}
+
+pub(crate) async fn an_inventory_becomes_configurations(lab: &Lab) -> Outcome {
+    let library = Library::new(lab, "nix-lib-domain")?;
+    let domain =
+        library.evaluate("import ./nix-lib/domain.nix { cim = ./cim; nixpkgs = ./nixpkgs; }")?;
+
+    // The second pass sees what the first found on the other machines, and each cluster its own.
+    for (machine, network) in [("host1-dev", "10.0.0"), ("host1-prod", "10.0.1")] {
+        let api = &domain["etc"][machine]["api.json"];
+        assert_eq!(
+            api["peers"]["api"],
+            json!([[format!("{network}.11")], [format!("{network}.12")]])
+        );
+        assert_eq!(api["peers"]["backup"], json!([[format!("{network}.12")]]));
+        assert_eq!(
+            api["backups"],
+            json!(["host2"]),
+            "the selector is looked up in its own cluster"
+        );
+        assert_eq!(api["peerHostName"], json!(["host2"]), "{api}");
+        assert_eq!(api["config"], json!({"port": 8200}));
+    }
+    let backup = &domain["etc"]["host2-dev"]["backup.json"];
+    assert_eq!(
+        backup["config"],
+        json!({"port": 8200, "every": "1d"}),
+        "a role's own configuration"
+    );
+
+    // Dev and prod differ as machines and run the same closures.
+    let (closures, toplevels) = (&domain["closures"], &domain["toplevels"]);
+    assert!(closures["host1-dev"]["vault"].is_string(), "{closures}");
+    assert_eq!(closures["host1-dev"], closures["host1-prod"]);
+    assert_ne!(toplevels["host1-dev"], toplevels["host1-prod"]);
+
+    let resolver = &domain["resolver"];
+    assert_eq!(resolver["addresses"], json!(["10.0.1.11", "10.0.1.12"]));
+    assert_eq!(resolver["hosts"], json!(["host1.dev.example.com", "host2.dev.example.com"]));
+    assert_eq!(
+        resolver["configurations"],
+        json!(["host1", "host2"]),
+        "names lead to configurations"
+    );
+
+    assert_eq!(domain["outputs"]["names"], json!(["cimConfigurations", "cimProblems"]));
+    assert_eq!(domain["outputs"]["configurations"], json!(ALL), "{}", domain["outputs"]);
+    Ok(())
+}
+
+/// The machines of `domain.nix`.
+const ALL: [&str; 5] = ["alone", "host1-dev", "host1-prod", "host2-dev", "host2-prod"];
+
+pub(crate) async fn what_is_not_known_is_refused_and_nothing_else(lab: &Lab) -> Outcome {
+    let library = Library::new(lab, "nix-lib-refusals")?;
+    let domain =
+        library.evaluate("import ./nix-lib/domain.nix { cim = ./cim; nixpkgs = ./nixpkgs; }")?;
+    let dev = ["host1-dev", "host2-dev"];
+    let cases: [(&str, &[&str], &[&str]); 13] = [
+        ("sound", &ALL, &[]),
+        ("accepted", &ALL, &[]),
+        ("onlyInProd", &ALL, &[]),
+        // Only the members are uncertain: they are all known.
+        ("wrongCount", &["alone", "host1-dev", "host2-dev"], &["Cardinality"]),
+        // Anybody in the cluster may have been meant.
+        ("unknownSelector", &dev, &["UnknownSelector"]),
+        ("namelessRole", &dev, &["BadLabel"]),
+        // Whoever looks at the address that was lost.
+        ("badAddress", &["alone", "host1-prod", "host2-prod"], &["BadAddress"]),
+        ("misspelt", &ALL, &["UnknownField"]),
+        ("strict", &[], &["Cardinality"]),
+        // Whoever would run what nobody vouches for.
+        ("unpinned", &["alone"], &["NoHash"]),
+        ("otherHash", &["alone"], &["HashMismatch"]),
+        ("nobodySaid", &["alone"], &["NoDefinition"]),
+        ("outputs", &[], &[]),
+    ];
+    for (case, known, reasons) in cases {
+        let found = standing(&domain[case]);
+        assert_eq!(found.0, known, "{case}: {}", domain[case]);
+        assert_eq!(found.1, reasons.iter().copied().collect(), "{case}");
+    }
+    // Why can be read beside a configuration, without evaluating it.
+    assert_eq!(domain["wrongCount"]["refused"]["host1-prod"], json!(["Cardinality"]));
+    assert_eq!(domain["wrongCount"]["refused"]["host1-dev"], json!([]));
+    Ok(())
+}
+
+pub(crate) async fn the_template_passes_flake_check(lab: &Lab) -> Outcome {
+    let library = Library::new(lab, "nix-lib-template")?;
+    let here = library.dir.display();
+    let flake = format!("path:{here}/cim/nix/template");
+    let (cim, nixpkgs) = (format!("path:{here}/cim"), format!("path:{here}/nixpkgs"));
+    let nix = |arguments: &[&str]| {
+        let with = [
+            "--extra-experimental-features",
+            "nix-command flakes",
+            "--no-write-lock-file",
+            "--override-input",
+            "cim",
+            &cim,
+            "--override-input",
+            "nixpkgs",
+            &nixpkgs,
+        ];
+        lab.tool("nix", &[arguments, &with].concat())
+    };
+    nix(&["flake", "check", &flake])?;
+
+    // The machine in front knows the others' addresses.
+    let servers = "host1.config.services.nginx.upstreams.pages.servers";
+    let written = nix(&[
+        "eval",
+        "--json",
+        &format!("{flake}#nixosConfigurations"),
+        "--apply",
+        &format!("machines: builtins.attrNames machines.{servers}"),
+    ])?;
+    assert_eq!(serde_json::from_str::<Value>(&written)?, json!(["10.0.0.12:80", "10.0.0.13:80"]));
+
+    // A controller gives its own inventory: here the same one, in which host2 has moved.
+    let mut inventory: Inventory = serde_json::from_value(library.evaluate(
+        "((import ./cim/nix/lib).names.build (import ./cim/nix/template/inventory.nix)).inventory",
+    )?)?;
+    inventory.machines[1].interfaces[0].addresses = vec!["10.0.0.99/24".to_owned()];
+    let given = nix(&[
+        "eval",
+        "--json",
+        &format!("{flake}#cimConfigurations"),
+        "--apply",
+        &format!(
+            "of: builtins.attrNames (of (builtins.fromJSON ''{}'')).{servers}",
+            inventory.canonical_json()
+        ),
+    ])?;
+    assert_eq!(serde_json::from_str::<Value>(&given)?, json!(["10.0.0.13:80", "10.0.0.99:80"]));
+    Ok(())
+}
+
+/// Names a copy of nix-community/nixpkgs.lib; the lab itself has none.
+const NIXPKGS_LIB: &str = "CIM_NIXPKGS_LIB";
+
+pub(crate) async fn the_modules_fit_the_real_lib(lab: &Lab) -> Outcome {
+    let Some(given) = std::env::var_os(NIXPKGS_LIB) else {
+        println!("skipped: {NIXPKGS_LIB} names no copy of nix-community/nixpkgs.lib");
+        return Ok(());
+    };
+    let library = Library::new(lab, "nix-lib-modules")?;
+    copy(Path::new(&given), &library.dir.join("nixpkgs-lib"))?;
+    let seen = library.evaluate(
+        "import ./nix-lib/modules.nix { nixpkgsLib = ./nixpkgs-lib; cim = ./cim; nixpkgs = ./nixpkgs; }",
+    )?;
+    for nothing in ["problems", "undocumented", "failed"] {
+        assert_eq!(seen[nothing], json!([]), "{nothing}");
+    }
+    let refused = json!({
+        "nothing": false, "misspelt": true, "mistyped": true, "trustedDeployer": true,
+    });
+    assert_eq!(seen["refused"], refused);
+    assert_eq!(seen["hostName"], "host1");
+    assert_eq!(seen["closures"], json!({"web": "darkhttpd"}));
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (hub, leaf) = (text(&seen["natsConf"]["hub"]), text(&seen["natsConf"]["leaf"]));
+    let include = "include '../../run/credentials/cim-nats.service/resolver.conf'";
+    assert!(hub.contains(include), "{hub}");
+    assert!(leaf.contains("listen: \"127.0.0.1:4222\"") && !leaf.contains("include"), "{leaf}");
+    assert!(leaf.contains("nats-leaf://10.0.0.11:7422"), "{leaf}");
+    assert_eq!(seen["natsUnit"], json!(["leaf-0.creds:/run/secrets/leaf.creds"]));
+    assert_eq!(seen["knot"]["acl"]["cim"]["action"], json!(["update", "transfer"]));
+    assert_eq!(seen["knot"]["server"]["listen"], json!(["10.0.0.11@53"]), "the machine's own");
+    assert_eq!(seen["unbound"]["stub-zone"][1]["stub-addr"], json!(["10.0.0.11"]));
+    assert_eq!(seen["deliveryKeys"], "cim-1:key=\n");
+    let rule = &seen["sudo"]["extraRules"][0]["commands"];
+    let helper = json!([{
+        "command": "/run/current-system/sw/bin/cim-activate", "options": ["NOPASSWD"],
+    }]);
+    assert_eq!(*rule, helper);
+    Ok(())
+}
