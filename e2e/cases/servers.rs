@@ -201,7 +201,9 @@ out=$(nix build --no-link --print-out-paths \
 if nix copy --to ssh-ng://{to} $out; then echo 'the host took an unsigned closure' >&2; exit 1; fi
 nix store sign --recursive --key-file {key} $out
 nix copy --to ssh-ng://{to} $out
-ssh {ssh} {to} sudo -n /usr/local/sbin/cim-activate switch $out >&2
+ssh {ssh} {to} sudo -n /usr/local/sbin/cim-activate test $out 60 60 >&2
+ssh {ssh} {to} 'timeout 60 sh -c \"until test -e /run/cim/tested; do sleep 0.1; done\"'
+ssh {ssh} {to} sudo -n /usr/local/sbin/cim-activate confirm $out >&2
 echo $out",
         ssh = ssh_options(lab)?.join(" "),
         flake = repository.url(),
@@ -209,7 +211,7 @@ echo $out",
         key = key.display(),
     );
     let closure = lab.tool("bash", &["-ec", &script])?.trim().to_owned();
-    wait_until("the activation to end", SOON, async || {
+    wait_until("the confirmation to end", SOON, async || {
         let state = lab.host(1)?.exec("systemctl show --value -p ActiveState cim-switch").await?;
         if state.trim() == "active" {
             return Ok(());

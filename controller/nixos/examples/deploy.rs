@@ -3,16 +3,22 @@
 //! ```text
 //! deploy flake=git+https://git.example.com/infra ref=main configuration=host1 \
 //!     host=10.0.0.11 user=deploy key=/path/id host-key=/path/ssh_host_ed25519_key.pub \
-//!     signing-key=/path/key run-dir=/run/deploy [action=boot] [apply=no]
+//!     signing-key=/path/key run-dir=/run/deploy [action=boot] [reboot=yes] [again=yes] \
+//!     [apply=no]
 //! ```
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use cim_nixos::{
-    Action, Attribute, BuildOptions, Delivery, Desired, Hosts, Limits, Nix, Observed, PrivateDir,
-    Signer, SigningKey, Source, Target, Tools, apply, assess, observe, plan,
+    Action, Attempt, Attribute, BuildOptions, Delivery, Desired, Health, Hosts, Limits, Nix,
+    Observed, PrivateDir, Signer, SigningKey, Source, Target, Tools, apply, assess, observe, plan,
+    probe,
 };
+
+/// A delivery takes three: bring and test, confirm, and see that nothing is left.
+const PASSES: usize = 6;
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -60,29 +66,44 @@ async fn deploy(arguments: &Arguments) -> Result<(), AnyError> {
 
     let action =
         if arguments.find("action") == Some("boot") { Action::Boot } else { Action::Switch };
-    let desired = Desired { closure: toplevel.closure.clone(), known: vec![], action };
-    let observed = observe(&host, nix.limits(), Some(&desired.closure)).await;
-    println!("observed   {observed:?}");
-    let plan = plan(&desired, &observed);
-    plan.findings.iter().for_each(|finding| println!("finding    {finding}"));
-    plan.changes.iter().for_each(|change| println!("change     {change}"));
-    println!("assessed   {:?}", assess(&desired, &observed));
-    if let Observed::Unreachable { reason, message } = &observed {
-        return Err(format!("{reason}: {message}").into());
-    }
-    // An empty plan needs no apply: there is nothing to do and nothing new to read back.
-    if plan.is_empty() || arguments.find("apply") == Some("no") {
-        return Ok(());
-    }
-
+    let desired = Desired {
+        closure: toplevel.closure.clone(),
+        known: vec![],
+        action,
+        confirm_timeout: Duration::from_mins(1),
+        may_reboot: arguments.find("reboot") == Some("yes"),
+        attempt: if arguments.find("again") == Some("yes") {
+            Attempt::Again
+        } else {
+            Attempt::First
+        },
+    };
     let delivery = Delivery { nix: &nix, signer: &signer, host: &host, progress: None };
-    let applied = apply(delivery, &plan, Some(&desired.closure)).await?;
-    if let Some(outcome) = &applied.outcome {
-        println!("outcome    {outcome}");
+    let mut observed = observe(&host, nix.limits(), Some(&desired.closure)).await;
+    for _ in 0..PASSES {
+        println!("assessed   {:?}", assess(&desired, &observed));
+        if let Observed::Unreachable { reason, message } = &observed {
+            return Err(format!("{reason}: {message}").into());
+        }
+        // Whoever can log in anew has not been locked out by what he did.
+        let login = probe(&host, nix.limits().command).await;
+        let health = login.map_or(Health::Unasked, |()| Health::Passing);
+        let plan = plan(&desired, &observed, &health);
+        plan.findings.iter().for_each(|finding| println!("finding    {finding}"));
+        plan.changes.iter().for_each(|change| println!("change     {change}"));
+        if plan.is_empty() || arguments.find("apply") == Some("no") {
+            return Ok(());
+        }
+        let applied = apply(delivery, &plan, Some(&desired.closure)).await?;
+        applied.outcome.iter().for_each(|outcome| println!("outcome    {outcome}"));
+        applied
+            .log
+            .iter()
+            .flat_map(|log| log.lines())
+            .for_each(|line| println!("log        {line}"));
+        observed = applied.observed;
     }
-    applied.log.iter().flat_map(|log| log.lines()).for_each(|line| println!("log        {line}"));
-    println!("afterwards {:?}", assess(&desired, &applied.observed));
-    Ok(())
+    Err(format!("still not done after {PASSES} passes").into())
 }
 
 fn tools(arguments: &Arguments) -> Tools {

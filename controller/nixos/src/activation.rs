@@ -1,4 +1,4 @@
-//! One activation on a machine: what is asked, and how it ended.
+//! What is done on a machine with one closure, and how it ended.
 
 use std::fmt::{self, Display};
 
@@ -6,58 +6,72 @@ use serde::Serialize;
 
 use crate::store_path::StorePath;
 
-/// What to do with a closure, in nixos-rebuild's words. Each makes it the system profile first.
+/// How a machine comes to run a closure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// Activate it now and make it the default of the next boot.
+    /// Activate it now, and make it the default of the next boot once it is confirmed.
     Switch,
     /// Make it the default of the next boot, and leave the running system alone.
     Boot,
 }
 
-impl Action {
-    /// As an argument of `switch-to-configuration`.
+/// One step of a delivery, as the machine's `cim-activate` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Step {
+    /// Activate now; unless confirmed in time, the machine goes back by itself. The next boot is
+    /// left as it was.
+    Test,
+    /// Make what was tested the default of the next boot.
+    Confirm,
+    /// Make it the default of the next boot without activating it.
+    Boot,
+    /// Go back from what was tested to what ran before.
+    Rollback,
+}
+
+impl Step {
+    const ALL: [Self; 4] = [Self::Test, Self::Confirm, Self::Boot, Self::Rollback];
+
+    /// The verb of `cim-activate`.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Switch => "switch",
+            Self::Test => "test",
+            Self::Confirm => "confirm",
             Self::Boot => "boot",
+            Self::Rollback => "rollback",
         }
     }
 }
 
-impl Display for Action {
+impl Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-/// An action with its closure.
+/// A step with its closure.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Job {
     /// What to do.
-    pub action: Action,
+    pub step: Step,
     /// With which closure.
     pub closure: StorePath,
 }
 
 impl Job {
-    /// Reads the unit's description, as `cim-activate` writes it: `cim-activate switch PATH`.
+    /// Reads a unit's description, as `cim-activate` writes it: `cim-activate test PATH`.
     pub(crate) fn from_description(text: &str) -> Option<Self> {
-        let mut words = text.split(' ');
-        let action = match (words.next()?, words.next()?) {
-            ("cim-activate", "switch") => Action::Switch,
-            ("cim-activate", "boot") => Action::Boot,
-            _ => return None,
-        };
-        let closure = words.next()?.parse().ok()?;
-        words.next().is_none().then_some(Self { action, closure })
+        let (verb, closure) = text.strip_prefix("cim-activate ")?.split_once(' ')?;
+        let step = Step::ALL.into_iter().find(|step| step.as_str() == verb)?;
+        Some(Self { step, closure: closure.parse().ok()? })
     }
 }
 
 impl Display for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.action, self.closure)
+        write!(f, "{} {}", self.step, self.closure)
     }
 }
 
@@ -82,6 +96,9 @@ pub enum Outcome {
     RebootRequired,
     /// The system profile could not be set; nothing else was tried.
     ProfileNotSet,
+    /// It was activated, and the machine went back to what ran before: not confirmed in time, or
+    /// told to. [`crate::RolledBack`] says which.
+    RolledBack,
     /// Ended by a signal, or by the unit's time limit, at any point.
     Interrupted,
     /// Another exit status.
@@ -93,7 +110,8 @@ pub enum Outcome {
 
 impl Outcome {
     /// The meaning of an exit status of `switch-to-configuration` (nixpkgs,
-    /// `pkgs/by-name/sw/switch-to-configuration-ng/src/main.rs`).
+    /// `pkgs/by-name/sw/switch-to-configuration-ng/src/main.rs`), and of the one (73, `EX_CANTCREAT`)
+    /// that `cim-activate` adds.
     pub const fn from_status(status: i32) -> Self {
         match status {
             0 => Self::Succeeded,
@@ -101,8 +119,24 @@ impl Outcome {
             2 => Self::ActivationScriptFailed,
             4 => Self::UnitsFailed,
             11 => Self::Locked,
+            73 => Self::ProfileNotSet,
             100 => Self::RebootRequired,
             status => Self::Failed { status },
+        }
+    }
+
+    /// The exit status of which this is the meaning, if it has one.
+    pub const fn status(&self) -> Option<i32> {
+        match self {
+            Self::Succeeded => Some(0),
+            Self::Rejected => Some(1),
+            Self::ActivationScriptFailed => Some(2),
+            Self::UnitsFailed => Some(4),
+            Self::Locked => Some(11),
+            Self::ProfileNotSet => Some(73),
+            Self::RebootRequired => Some(100),
+            Self::RolledBack | Self::Interrupted => None,
+            Self::Failed { status } => Some(*status),
         }
     }
 
@@ -116,6 +150,7 @@ impl Outcome {
             Self::Locked => "ActivationLocked",
             Self::RebootRequired => "RebootRequired",
             Self::ProfileNotSet => "ProfileNotSet",
+            Self::RolledBack => "RolledBack",
             Self::Interrupted => "ActivationInterrupted",
             Self::Failed { .. } => "ActivationFailed",
         }
@@ -124,12 +159,6 @@ impl Outcome {
     /// Whether the machine did what was asked, perhaps still owing a reboot.
     pub const fn is_success(&self) -> bool {
         matches!(self, Self::Succeeded | Self::RebootRequired)
-    }
-
-    /// Whether it may have stopped anywhere, so that it has to be done again even if the links look
-    /// right: `switch-to-configuration` moves `/run/current-system` before it restarts units.
-    pub(crate) const fn stopped_half_way(&self) -> bool {
-        matches!(self, Self::Interrupted)
     }
 }
 
@@ -143,6 +172,7 @@ impl Display for Outcome {
             Self::Locked => "somebody else's activation was running (exit 11)",
             Self::RebootRequired => "a reboot is needed (exit 100)",
             Self::ProfileNotSet => "the system profile could not be set",
+            Self::RolledBack => "the machine went back to what ran before",
             Self::Interrupted => "interrupted by a signal or its time limit",
             Self::Failed { status } => return write!(f, "failed (exit {status})"),
         })
@@ -157,8 +187,10 @@ mod tests {
 
     #[test]
     fn the_unit_tells_its_job() {
-        let job = Job::from_description(&format!("cim-activate boot {PATH}")).unwrap();
-        assert_eq!((job.action, job.closure.as_str()), (Action::Boot, PATH));
+        for step in Step::ALL {
+            let job = Job::from_description(&format!("cim-activate {step} {PATH}")).unwrap();
+            assert_eq!((job.step, job.closure.as_str()), (step, PATH));
+        }
         for other in
             ["", "cim-switch.service", "cim-activate boot", "cim-activate eat /nix/store/x"]
         {

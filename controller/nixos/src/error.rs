@@ -23,7 +23,7 @@ impl ParseError {
     }
 }
 
-/// Why the machine's own `cim-activate` did not start an activation.
+/// Why the machine's own `cim-activate` did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The machine does not hold the path as a valid NixOS closure.
@@ -32,6 +32,9 @@ pub enum Refusal {
     Unsigned,
     /// Another activation is running.
     Busy,
+    /// What should be confirmed is not what the machine would keep: it has gone back, or nobody
+    /// tested it.
+    NotPending,
     /// sudo does not let this user run `cim-activate` without a password.
     SudoDenied,
     /// `cim-activate` is not installed.
@@ -48,6 +51,7 @@ impl Refusal {
                 "add the controller's public key to the machine's trusted-public-keys"
             }
             Self::Busy => "another activation is running; it is not interrupted",
+            Self::NotPending => "the machine has gone back, or was rebooted",
             Self::SudoDenied => "the sudo rule for cim-activate is missing on the machine",
             Self::HelperMissing => "install cim-activate on the machine",
             Self::Failed => "see its message",
@@ -298,17 +302,27 @@ pub enum Error {
         /// The end of its standard error.
         stderr: String,
     },
-    /// The machine did not start the activation.
-    #[error("{host} does not activate {path}: {}: {message}", refusal.advice())]
+    /// The machine did not do what its `cim-activate` was asked.
+    #[error("{host} refuses `cim-activate {request}`: {}: {message}", refusal.advice())]
     ActivationRefused {
         /// The machine.
         host: String,
-        /// The closure.
-        path: String,
+        /// The verb and its arguments.
+        request: String,
         /// Why, as a class.
         refusal: Refusal,
         /// What `cim-activate` or sudo said.
         message: String,
+    },
+    /// The machine was told to reboot and did not come back in time.
+    #[error("{host} did not come back from its reboot within {after:?}: {last}")]
+    NotRebooted {
+        /// The machine.
+        host: String,
+        /// The deadline.
+        after: Duration,
+        /// What was seen of it last.
+        last: String,
     },
 }
 
@@ -343,6 +357,7 @@ impl Error {
             Self::HostTimeout { .. } => "HostTimeout",
             Self::CommandFailed { .. } => "CommandFailed",
             Self::ActivationRefused { .. } => "ActivationRefused",
+            Self::NotRebooted { .. } => "NotRebooted",
         }
     }
 
@@ -356,9 +371,10 @@ impl Error {
             | Self::BuilderLost { .. }
             | Self::Unreachable { .. }
             | Self::HostTimeout { .. }
-            | Self::CommandFailed { .. } => true,
+            | Self::CommandFailed { .. }
+            | Self::NotRebooted { .. } => true,
             Self::ActivationRefused { refusal, .. } => {
-                matches!(refusal, Refusal::Busy | Refusal::Failed)
+                matches!(refusal, Refusal::Busy | Refusal::NotPending | Refusal::Failed)
             }
             _ => false,
         }

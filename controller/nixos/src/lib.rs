@@ -3,13 +3,14 @@
 //! ```text
 //! Source ──resolve──▶ LockedSource ──evaluate──▶ Toplevel per machine ──build──▶ closure
 //!                                                                                  │
-//! Host ──observe──▶ Observed ──plan(Desired)──▶ Plan<Change> ──apply──▶ sign, copy, activate
-//!                       ▲                                                          │
-//!                       └───────────────────────── read back ◀─────────────────────┘
+//! Host ──observe──▶ Observed ──plan(Desired, Health)──▶ Plan<Change> ──apply──▶ sign, copy, test
+//!          ▲            ▲                                                          │
+//!    probe, checks      └───────────────────────── read back ◀─────────────────────┘
 //! ```
 //!
 //! The left half happens once per commit, in the local Nix store ([`Nix`]); the right half once per
-//! machine, over SSH ([`Hosts`]). [`plan`] is pure. The promotion key between the two is the
+//! machine, over SSH ([`Hosts`]). An activation is first only tested: the machine goes back by itself
+//! unless a next plan, made with the result of the checks, confirms it. [`plan`] is pure. The promotion key between the two is the
 //! closure's store path.
 //!
 //! What a machine must have to be delivered to is in `controller/nixos/host`: an unprivileged deploy
@@ -22,10 +23,13 @@ mod build;
 mod copy;
 mod error;
 mod evaluate;
+mod helper;
 mod nix;
 mod observe;
 mod plan;
+mod preview;
 mod private_dir;
+mod probe;
 mod process;
 mod progress;
 pub mod promotion;
@@ -36,8 +40,9 @@ mod sign;
 mod source;
 mod ssh;
 mod store_path;
+mod verify;
 
-pub use activation::{Action, Job, Outcome};
+pub use activation::{Action, Job, Outcome, Step};
 pub use apply::{Applied, Delivery, apply};
 pub use build::{BuildLog, BuildOptions, Builder, Builders};
 pub use error::{Error, ParseError, Refusal};
@@ -46,9 +51,14 @@ pub use evaluate::{
     InventoryJson, Toplevel,
 };
 pub use nix::{Limits, Nix, NixVersion, Tools};
-pub use observe::{Activation, HostState, Link, Observed, Presence, observe};
-pub use plan::{Assessment, Change, Desired, SyncState, assess, plan};
+pub use observe::{
+    Activation, HostState, Link, Observed, Pending, Presence, RollbackReason, RolledBack, Staged,
+    observe,
+};
+pub use plan::{Assessment, Attempt, Change, Desired, Health, SyncState, assess, plan};
+pub use preview::{DryActivation, preview};
 pub use private_dir::PrivateDir;
+pub use probe::{CheckOutcome, probe, run_check};
 pub use progress::{Bytes, Count, Progress, ProgressSink};
 pub use provenance::Provenance;
 pub use roots::{Root, Roots};
@@ -59,3 +69,4 @@ pub use source::{
 };
 pub use ssh::{Address, Host, HostKey, Hosts, PrivateKey, Target, User};
 pub use store_path::{DerivationPath, StorePath};
+pub use verify::{Integrity, verify};

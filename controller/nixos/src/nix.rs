@@ -79,6 +79,8 @@ pub struct Limits {
     pub command: Duration,
     /// Waiting for one activation before it is left to the next pass. Default 10 min.
     pub activation: Duration,
+    /// Waiting for a machine to come back from a reboot. Default 10 min.
+    pub reboot: Duration,
 }
 
 impl Default for Limits {
@@ -94,6 +96,7 @@ impl Default for Limits {
             copy: 60 * MINUTE,
             command: MINUTE / 2,
             activation: 10 * MINUTE,
+            reboot: 10 * MINUTE,
         }
     }
 }

@@ -1,14 +1,17 @@
 //! The state of one machine, read in one round trip.
 
 mod parse;
+mod records;
 
 use serde::Serialize;
 
-use crate::activation::{Job, Outcome};
+use crate::activation::{Job, Outcome, Step};
 use crate::error::Error;
 use crate::nix::Limits;
 use crate::ssh::{Host, Script};
 use crate::store_path::StorePath;
+
+pub use records::{Pending, RollbackReason, RolledBack, Staged};
 
 const SCRIPT: &str = include_str!("observe/observe.sh");
 
@@ -58,12 +61,46 @@ pub struct HostState {
     pub wanted: Option<Presence>,
     /// Our last activation since boot.
     pub activation: Option<Activation>,
+    /// What was tested and awaits its confirmation.
+    pub pending: Option<Pending>,
+    /// The closure that the machine goes back from at this moment.
+    pub rolling_back: Option<StorePath>,
+    /// The last closure from which it went back; kept over reboots until another one is tested.
+    pub rolled_back: Option<RolledBack>,
+    /// What was last made the default of the next boot without being activated.
+    pub staged: Option<Staged>,
+    /// Whether the wanted closure cannot be switched to without a reboot, because its
+    /// `switch-inhibitors` are not those of `current`; `None` if none is wanted or it is not there.
+    pub inhibited: Option<bool>,
     /// Failed systemd units.
     pub failed_units: Option<u32>,
     /// Free bytes of the file system of `/nix/store`.
     pub nix_free_bytes: Option<u64>,
     /// Whether anybody's `switch-to-configuration` runs.
     pub switch_locked: bool,
+}
+
+impl HostState {
+    /// The job of ours that runs now.
+    pub fn running(&self) -> Option<Job> {
+        let switching = self.activation.as_ref().filter(|it| it.outcome.is_none());
+        let back = || Some(Job { step: Step::Rollback, closure: self.rolling_back.clone()? });
+        switching.and_then(|it| it.job.clone()).or_else(back)
+    }
+
+    /// How the last activation since boot ended, if it was of `closure`.
+    pub fn outcome_of(&self, closure: &StorePath) -> Option<&Outcome> {
+        let activation = self.activation.as_ref()?;
+        activation.job.as_ref().filter(|job| job.closure == *closure)?;
+        activation.outcome.as_ref()
+    }
+
+    /// Whether somebody else activates something, of which we do not know what.
+    pub(crate) fn foreign_runs(&self) -> bool {
+        let unnamed =
+            self.activation.as_ref().is_some_and(|it| it.job.is_none() && it.outcome.is_none());
+        self.running().is_none() && (self.switch_locked || unnamed)
+    }
 }
 
 /// Where a link of the system leads.

@@ -9,6 +9,6 @@ mod config;
 mod host;
 mod target;
 
-pub(crate) use host::Script;
+pub(crate) use host::{Connection, Script};
 pub use host::{Host, Hosts};
 pub use target::{Address, HostKey, PrivateKey, Target, User};

@@ -53,8 +53,8 @@ pub(super) async fn generation(host: &Host) -> Result<u64> {
     })
 }
 
-/// Waits until a host has a new profile, which the activation sets before it switches; how far the
-/// rollout is then.
+/// Waits until a host has a new profile, which it gets when the new release is confirmed there; how
+/// far the rollout is then.
 async fn middle(home: &Home, before: &[u64]) -> Result<String> {
     let begun = Instant::now();
     while begun.elapsed() < DEADLINE {
@@ -62,7 +62,8 @@ async fn middle(home: &Home, before: &[u64]) -> Result<String> {
         if now != before {
             let hosts = home.lab().hosts().iter().zip(now.iter().zip(before));
             let words = hosts.map(|(host, (now, before))| {
-                let state = if now == before { "was about to begin" } else { "was switching" };
+                let state =
+                    if now == before { "was about to begin" } else { "was being confirmed" };
                 format!("{} {state}", host.name())
             });
             return Ok(words.collect::<Vec<_>>().join(", "));
@@ -85,7 +86,7 @@ async fn once(host: &Host, before: u64) -> Result<()> {
     let closure = host.current_system().await?.unwrap_or_default();
     let script = format!(
         "journalctl --sync; journalctl --no-pager --output=cat --unit=cim-switch.service |
-grep -c 'Starting .*cim-activate switch {closure}' || true"
+grep -c 'Starting .*cim-activate test {closure}' || true"
     );
     let count = host.exec(&script).await?;
     if count.trim() != "1" {

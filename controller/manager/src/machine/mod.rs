@@ -4,6 +4,7 @@ mod apply;
 mod assign;
 mod failure;
 mod gather;
+mod health;
 mod report;
 mod validate;
 
@@ -21,6 +22,7 @@ use crate::scope::Caches;
 
 pub use failure::MachineFailure;
 pub use gather::Inputs;
+pub use health::Seen;
 pub use validate::Desired;
 
 /// Reconciles Machines.
@@ -45,7 +47,7 @@ impl driver::Reconciler for Reconciler {
     type Kind = Machine;
     type Inputs = Inputs;
     type Desired = Desired;
-    type Observed = Observed;
+    type Observed = Seen;
     type Change = Change;
     type Failure = MachineFailure;
 
@@ -60,7 +62,7 @@ impl driver::Reconciler for Reconciler {
         Ok(validate::validate(machine, &inputs)?)
     }
 
-    async fn observe(&self, visit: &Visit<'_, Machine>, desired: &Desired) -> Step<Observed, Self> {
+    async fn observe(&self, visit: &Visit<'_, Machine>, desired: &Desired) -> Step<Seen, Self> {
         let hosts = self.workshop.hosts().await.map_err(MachineFailure::from)?;
         let host =
             hosts.host(&host_name(visit), desired.target.clone()).map_err(MachineFailure::from)?;
@@ -72,19 +74,23 @@ impl driver::Reconciler for Reconciler {
             }
         };
         let seen = self.workshop.metrics().external("ssh", "observe", seen).await;
-        Ok(seen.unwrap_or_else(|unreachable| unreachable))
+        let observed = seen.unwrap_or_else(|unreachable| unreachable);
+        let health = health::ask(&host, self.workshop.limits(), desired, &observed).await;
+        Ok(Seen { observed, health })
     }
 
-    fn plan(&self, desired: &Desired, observed: &Observed) -> Plan<Change> {
+    fn plan(&self, desired: &Desired, seen: &Seen) -> Plan<Change> {
         let delivery = desired.delivery.as_ref();
-        delivery.map_or_else(Plan::default, |delivery| cim_nixos::plan(&delivery.wanted, observed))
+        delivery.map_or_else(Plan::default, |delivery| {
+            cim_nixos::plan(&delivery.wanted, &seen.observed, &seen.health)
+        })
     }
 
     async fn apply(
         &self,
         visit: &Visit<'_, Machine>,
         desired: &Desired,
-        _observed: &Observed,
+        _seen: &Seen,
         plan: &Plan<Change>,
     ) -> Step<(), Self> {
         apply::apply(self, visit, desired, plan).await
@@ -94,11 +100,11 @@ impl driver::Reconciler for Reconciler {
         &self,
         visit: &Visit<'_, Machine>,
         desired: &Desired,
-        observed: &Observed,
+        seen: &Seen,
         _plan: &Plan<Change>,
         status: &mut MachineStatus,
     ) -> Report<MachineFailure> {
-        report::report(visit.object(), desired, observed, status)
+        report::report(visit.object(), desired, &seen.observed, status)
     }
 
     async fn cleanup(&self, visit: &Visit<'_, Machine>) -> Step<Outcome, Self> {

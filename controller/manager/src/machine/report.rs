@@ -71,6 +71,10 @@ fn remember(delivered: &mut Vec<String>, closure: &StorePath) {
 
 fn outcome(assessment: &Assessment, delivery: &Delivery) -> Result<Outcome, MachineFailure> {
     let closure = delivery.wanted.closure.to_string();
+    if let (SyncState::RolledBack, Some(record)) = (assessment.sync, &assessment.rolled_back) {
+        let outcome = format!("it went back by itself: {record}");
+        return Err(MachineFailure::Activation { reason: "RolledBack", closure, outcome });
+    }
     match &assessment.last_outcome {
         Some(last) if !last.is_success() => {
             return Err(MachineFailure::Activation {
@@ -84,6 +88,10 @@ fn outcome(assessment: &Assessment, delivery: &Delivery) -> Result<Outcome, Mach
     match assessment.sync {
         SyncState::Activating => Ok(Outcome::Wait(
             Wait::new("Activating", format!("{closure} is being activated"))
+                .after(std::time::Duration::from_secs(5)),
+        )),
+        SyncState::Confirming => Ok(Outcome::Wait(
+            Wait::new("Confirming", format!("{closure} runs and is not confirmed yet"))
                 .after(std::time::Duration::from_secs(5)),
         )),
         SyncState::Staged if assessment.reboot_required == Some(true) => {
@@ -105,6 +113,10 @@ fn in_sync(assessment: &Assessment, closure: &StorePath) -> Judgement {
             (ConditionStatus::False, "Drifted", "somebody made it run or boot another closure than")
         }
         SyncState::Activating => (ConditionStatus::False, "Activating", "it is activating"),
+        SyncState::Confirming => {
+            (ConditionStatus::False, "Confirming", "it runs and is not confirmed yet:")
+        }
+        SyncState::RolledBack => (ConditionStatus::False, "RolledBack", "it went back from"),
         SyncState::Unknown => (ConditionStatus::Unknown, reasons::NOT_OBSERVED, "not seen running"),
     };
     Judgement::new(ConditionType::InSync, status, reason, format!("{message} {closure}"))
@@ -125,9 +137,11 @@ fn system_state(assessment: &Assessment) -> SystemState {
             SystemState::RebootRequired
         }
         SyncState::InSync => SystemState::InSync,
-        SyncState::Outdated | SyncState::Activating => SystemState::OutOfDate,
+        SyncState::Outdated | SyncState::Activating | SyncState::RolledBack => {
+            SystemState::OutOfDate
+        }
         SyncState::Staged => SystemState::Staged,
-        SyncState::TestOnly => SystemState::TestOnly,
+        SyncState::TestOnly | SyncState::Confirming => SystemState::TestOnly,
         SyncState::Drifted => SystemState::Drifted,
         SyncState::Unknown => SystemState::Unknown,
     }
@@ -136,6 +150,8 @@ fn system_state(assessment: &Assessment) -> SystemState {
 fn phase(assessment: &Assessment) -> DeliveryPhase {
     let failed = assessment.last_outcome.as_ref().is_some_and(|outcome| !outcome.is_success());
     match assessment.sync {
+        SyncState::RolledBack => DeliveryPhase::RolledBack,
+        SyncState::Confirming => DeliveryPhase::Confirming,
         _ if failed => DeliveryPhase::Failed,
         SyncState::InSync => DeliveryPhase::Complete,
         SyncState::Staged => DeliveryPhase::Staged,
@@ -212,8 +228,13 @@ mod tests {
 
     #[test]
     fn what_is_in_sync_but_owes_a_reboot_says_so() {
-        let assessment =
-            |sync, reboot| Assessment { sync, reboot_required: reboot, last_outcome: None };
+        let assessment = |sync, reboot| Assessment {
+            sync,
+            reboot_required: reboot,
+            booted_another: false,
+            last_outcome: None,
+            rolled_back: None,
+        };
         let state = |sync, reboot| system_state(&assessment(sync, reboot));
         assert_eq!(state(SyncState::InSync, Some(false)), SystemState::InSync);
         assert_eq!(state(SyncState::InSync, None), SystemState::InSync);

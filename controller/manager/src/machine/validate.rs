@@ -5,7 +5,9 @@ use std::str::FromStr;
 use cim_crds::Machine;
 use cim_crds::machine::Delivery as DeliveryMode;
 use cim_crds::machine::provider::Provider;
-use cim_nixos::{Action, Attribute, HostKey, PrivateKey, SigningKey, StorePath, Target, Toplevel};
+use cim_nixos::{
+    Action, Attempt, Attribute, HostKey, PrivateKey, SigningKey, StorePath, Target, Toplevel,
+};
 
 use super::failure::MachineFailure;
 use super::gather::{Delivered, Inputs};
@@ -91,6 +93,9 @@ fn delivery(machine: &Machine, delivered: &Delivered) -> Result<Delivery, Machin
             closure: closure.clone(),
             known: known(machine),
             action: Action::Switch,
+            confirm_timeout: machine.spec.activation.confirm_timeout.as_std(),
+            may_reboot: false,
+            attempt: Attempt::First,
         },
         toplevel: Toplevel { derivation, closure },
         attribute: parse("spec.configuration", machine.configuration())?,

@@ -20,6 +20,15 @@ systemctl show cim-switch.service \
     --property LoadState,ActiveState,Job,ExecMainCode,ExecMainStatus,Result,Description
 systemctl show --property NFailedUnits
 tell end unit
+tell rollback-unit "$(systemctl show --property ActiveState --value cim-rollback.service)"
+
+# The records of cim-activate, one line each.
+read -r uptime _ </proc/uptime
+tell uptime "${uptime%.*}"
+for record in /run/cim/pending /var/lib/cim/rolled-back /var/lib/cim/staged; do
+    [ -r "$record" ] && read -r line <"$record" && tell "${record##*/}" "$line"
+done
+[ -e /run/cim/tested ] && tell tested yes
 
 # Asking Nix takes longer than all the rest, and there is nothing to deliver to a machine in sync.
 if [ -n "$1" ] && ! { [ /run/current-system -ef "$1" ] && [ /nix/var/nix/profiles/system -ef "$1" ]; }; then
@@ -27,6 +36,15 @@ if [ -n "$1" ] && ! { [ /run/current-system -ef "$1" ] && [ /nix/var/nix/profile
         --no-contents --sigs-needed 1 --option trusted-public-keys \
         "$(cat /etc/cim/delivery-keys 2>/dev/null)" -- "$1" >/dev/null 2>&1
     tell verify $?
+    # As cim-activate compares them; a system without the file inhibits nothing.
+    if [ -d "$1" ] && [ -d /run/current-system ]; then
+        if [ ! -e "$1/switch-inhibitors" ] || [ ! -e /run/current-system/switch-inhibitors ] ||
+            cmp -s "$1/switch-inhibitors" /run/current-system/switch-inhibitors; then
+            tell inhibited no
+        else
+            tell inhibited yes
+        fi
+    fi
 fi
 tell nix-free "$(stat -f -c '%a %S' /nix/store)"
 

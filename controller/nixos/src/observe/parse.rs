@@ -1,9 +1,12 @@
 //! Reads what `observe.sh` tells.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use super::records::{Pending, RollbackReason, RolledBack, Staged};
 use super::{Activation, HostState, Link, Presence};
 use crate::activation::{Job, Outcome};
+use crate::store_path::StorePath;
 
 const SENTINEL: &str = "=cim= ";
 
@@ -29,6 +32,11 @@ pub(super) fn host_state(answer: &str) -> Result<HostState, &'static str> {
         kernel_is_current: facts.get("kernels").map(|_| kernels[..3] == kernels[3..]),
         wanted: facts.get("verify").and_then(presence),
         activation: activation(&facts),
+        rolling_back: rolling_back(&facts),
+        pending: pending(&facts),
+        rolled_back: facts.get("rolled-back").and_then(rolled_back),
+        staged: facts.get("staged").and_then(staged),
+        inhibited: facts.get("inhibited").map(|word| word == "yes"),
         failed_units: facts.number("NFailedUnits"),
         nix_free_bytes: facts.get("nix-free").and_then(free_bytes),
         switch_locked: switch_locked(&facts),
@@ -79,6 +87,55 @@ impl<'a> Facts<'a> {
     fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
         self.get(name)?.parse().ok()
     }
+}
+
+/// A line of words; `-` stands for nothing.
+struct Words<'a>(std::str::SplitAsciiWhitespace<'a>);
+
+impl<'a> Words<'a> {
+    fn of(line: &'a str) -> Self {
+        Self(line.split_ascii_whitespace())
+    }
+
+    fn next<T: std::str::FromStr>(&mut self) -> Option<T> {
+        self.0.next()?.parse().ok()
+    }
+}
+
+/// `PATH OLD DEADLINE`, the deadline in seconds since boot.
+fn pending(facts: &Facts<'_>) -> Option<Pending> {
+    let mut words = Words::of(facts.get("pending")?);
+    let closure: StorePath = words.next()?;
+    let old = words.next::<String>()?.parse().ok();
+    let deadline: u64 = words.next()?;
+    let remaining = deadline.saturating_sub(facts.number("uptime").unwrap_or(0));
+    let tested = facts.get("tested").is_some();
+    Some(Pending { closure, old, tested, remaining: Duration::from_secs(remaining) })
+}
+
+fn rolling_back(facts: &Facts<'_>) -> Option<StorePath> {
+    let runs = matches!(facts.get("rollback-unit"), Some("activating" | "deactivating"));
+    runs.then(|| pending(facts).map(|pending| pending.closure)).flatten()
+}
+
+/// `PATH WHY STATUS WHEN RESTORED`.
+fn rolled_back(line: &str) -> Option<RolledBack> {
+    let mut words = Words::of(line);
+    let closure = words.next()?;
+    let why: String = words.next()?;
+    let why = RollbackReason::ALL.into_iter().find(|reason| reason.as_str() == why)?;
+    let outcome = words.next::<String>()?.parse().ok().map(Outcome::from_status);
+    let at = words.next()?;
+    let restored = words.next::<String>()?.parse().ok();
+    Some(RolledBack { closure, why, outcome, at, restored })
+}
+
+/// `PATH BOOT_ID required|asked`.
+fn staged(line: &str) -> Option<Staged> {
+    let mut words = Words::of(line);
+    let (closure, boot_id) = (words.next()?, words.next()?);
+    let required = words.next::<String>()? == "required";
+    Some(Staged { closure, boot_id, required })
 }
 
 /// Where the link at `path` leads; readlink(1) gives back a missing one as itself.
@@ -173,7 +230,7 @@ mod tests {
     fn unit(active: &str, code: &str, status: &str, result: &str) -> String {
         format!(
             "LoadState=loaded\nActiveState={active}\nJob=\nExecMainCode={code}\n\
-             ExecMainStatus={status}\nResult={result}\nDescription=cim-activate switch {A}"
+             ExecMainStatus={status}\nResult={result}\nDescription=cim-activate test {A}"
         )
     }
 
@@ -191,6 +248,33 @@ mod tests {
         );
         assert_eq!((state.failed_units, state.nix_free_bytes), (Some(3), Some(65_536)));
         assert_eq!((state.activation, state.switch_locked), (None, true));
+    }
+
+    #[test]
+    fn the_records_of_the_machine_are_read() {
+        let text = answer("").replace(
+            "=cim= done",
+            &format!(
+                "=cim= uptime 100\n=cim= pending {A} {B} 160\n=cim= tested yes\n\
+                 =cim= rolled-back {B} failed 4 2026-01-02T03:04:05Z 0\n\
+                 =cim= staged {A} 4d0f required\n=cim= inhibited yes\n=cim= done"
+            ),
+        );
+        let state = host_state(&text).unwrap();
+        let pending = state.pending.unwrap();
+        assert_eq!((pending.closure.as_str(), pending.old.unwrap().as_str()), (A, B));
+        assert_eq!((pending.tested, pending.remaining), (true, Duration::from_mins(1)));
+        let record = state.rolled_back.unwrap();
+        assert_eq!((record.closure.as_str(), record.why), (B, RollbackReason::Failed));
+        assert_eq!((record.outcome, record.restored), (Some(Outcome::UnitsFailed), Some(0)));
+        let staged = state.staged.unwrap();
+        assert_eq!((staged.boot_id.as_str(), staged.required), ("4d0f", true));
+        assert_eq!((state.inhibited, state.rolling_back.is_none()), (Some(true), true));
+        let back = text.replace("=cim= uptime", "=cim= rollback-unit activating\n=cim= uptime");
+        assert_eq!(host_state(&back).unwrap().rolling_back.unwrap().as_str(), A);
+        let nothing_before = text.replace(&format!("{A} {B} 160"), &format!("{A} - 60"));
+        let pending = host_state(&nothing_before).unwrap().pending.unwrap();
+        assert_eq!((pending.old, pending.remaining), (None, Duration::ZERO));
     }
 
     #[test]

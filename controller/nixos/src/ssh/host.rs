@@ -69,6 +69,15 @@ pub(crate) struct Script<'a> {
     pub(crate) args: &'a [&'a str],
 }
 
+/// Over which connection a script runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Connection {
+    /// The one that all commands share.
+    Shared,
+    /// One of its own, which proves that somebody can log in now.
+    Fresh,
+}
+
 /// The PATH of scripts: a non-interactive SSH session of NixOS or Debian may have less.
 const REMOTE_PATH: &str = "\
 PATH=/run/wrappers/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:\
@@ -127,8 +136,34 @@ impl Host {
         script: Script<'_>,
         deadline: Duration,
     ) -> Result<Output, Error> {
-        let mut args: Vec<OsString> =
-            vec!["-F".into(), self.dir.join("config").into(), ALIAS.into(), "/bin/sh -s --".into()];
+        self.run_over(Connection::Shared, script, deadline).await
+    }
+
+    /// Ends the shared connection, for when the machine at its other end is another boot's: it would
+    /// be used until it is found dead. That there is none is as good.
+    pub(crate) async fn disconnect(&self, deadline: Duration) {
+        let args = ["-F".into(), self.dir.join("config").into_os_string(), "-O".into()];
+        let args: Vec<_> = args.into_iter().chain(["exit".into(), ALIAS.into()]).collect();
+        let what = format!("disconnect from {}", self.name);
+        let run = self.tools.invocation(self.tools.ssh.clone(), args, deadline, what);
+        if let Err(error) = run.run().await {
+            tracing::debug!(%error, host = %self.name, "the connection was not ended");
+        }
+    }
+
+    /// As [`Host::run_any`], over the connection named.
+    pub(crate) async fn run_over(
+        &self,
+        connection: Connection,
+        script: Script<'_>,
+        deadline: Duration,
+    ) -> Result<Output, Error> {
+        let mut args: Vec<OsString> = vec!["-F".into(), self.dir.join("config").into()];
+        if connection == Connection::Fresh {
+            // What is on the command line comes before the file.
+            args.extend(["-oControlMaster=no".into(), "-oControlPath=none".into()]);
+        }
+        args.extend([ALIAS.into(), "/bin/sh -s --".into()]);
         // ssh joins its arguments with spaces and the user's shell takes them apart again.
         args.extend(script.args.iter().map(|arg| quote(arg).into()));
         let what = format!("{} on {}", script.what, self.name);
