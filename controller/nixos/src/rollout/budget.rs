@@ -44,16 +44,13 @@ impl Budget {
         left
     }
 
-    /// Takes what taking this machine back costs; `false` if that is not left.
+    /// Takes what it costs to take back a machine that serves; `false` if that is not left.
     ///
     /// Machines that are down for other reasons do not count: they would keep the fleet on a release
-    /// that is known to be bad. One that is down itself is taken back at once.
-    pub(super) fn spend_on_revoke(&mut self, member: &Member<'_>) -> bool {
-        if !member.took || !member.standing.is_healthy() {
-            return true;
-        }
+    /// that is known to be bad.
+    pub(super) const fn spend_on_revoke(&mut self) -> bool {
         let left = self.may_move();
-        self.moving += usize::from(left);
+        self.moving += left as usize;
         left
     }
 
@@ -70,6 +67,7 @@ fn at_least_one(count: u32) -> usize {
 pub(super) fn is_moving(member: &Member<'_>, state: &State) -> bool {
     let has = |set: &std::collections::BTreeSet<String>| set.contains(member.name);
     let to_take = has(&state.admitted)
+        && !state.aborted
         && matches!(
             member.standing,
             Standing::Outdated | Standing::Unhealthy | Standing::Unreachable | Standing::Unknown

@@ -1,5 +1,6 @@
 //! When machines may be changed: windows, as cron expressions in a time zone.
 
+use std::fmt;
 use std::time::Duration;
 
 use croner::Cron;
@@ -25,12 +26,20 @@ pub enum WindowKind {
 
 /// A span of time that comes again and again: it opens by a cron expression and stays open for a
 /// fixed time on the clock of the world, whatever clocks on walls do meanwhile.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Window {
     cron: Cron,
     open: SignedDuration,
     zone: TimeZone,
     kind: WindowKind,
+}
+
+impl fmt::Debug for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cron, open, zone, kind } = self;
+        let zone = zone.iana_name().unwrap_or("?");
+        write!(f, "{kind:?} {:?} {zone} for {open:#}", cron.as_str())
+    }
 }
 
 impl Window {
@@ -194,3 +203,6 @@ impl Calendar {
 fn first_start(windows: &[Window], after: Timestamp) -> Option<Timestamp> {
     windows.iter().filter_map(|window| window.starts_after(after)).min()
 }
+
+#[cfg(test)]
+mod tests;

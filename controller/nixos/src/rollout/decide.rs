@@ -60,9 +60,14 @@ pub fn decide(
     opening: Opening,
     now: Timestamp,
 ) -> Decision {
-    let mut next = begin(policy, fleet, state);
+    let mut next = if fleet.release == state.release {
+        state.clone()
+    } else {
+        state.begin(&fleet.release, policy.retry.as_ref())
+    };
     forget_the_gone(fleet, &mut next);
     note_failures(policy, fleet, &mut next);
+    hear_retry(policy, fleet, &mut next);
     next.held = policy.paused || !opening.is_open() || next.aborted;
     reboot::withdraw(policy, fleet, &mut next, opening);
     if next.aborted {
@@ -80,19 +85,17 @@ pub fn decide(
     report::report(policy, fleet, next, opening, now)
 }
 
-/// The state to go on from: the old one, or a new beginning.
-fn begin(policy: &Policy, fleet: &Fleet, state: &State) -> State {
+/// Begins again if somebody wishes so and there is a reason to. A revoke is ended first.
+fn hear_retry(policy: &Policy, fleet: &Fleet, state: &mut State) {
     let retry = policy.retry.as_ref();
-    if fleet.release != state.release {
-        return state.begin(&fleet.release, retry);
-    }
     if state.retry.as_ref() == retry || revoke::goes_on(policy, fleet, state) {
-        return state.clone();
+        return;
     }
-    if retry.is_some() && (state.aborted || !state.failed.is_empty()) {
-        return state.begin_again(retry);
+    if retry.is_some() && !state.failed.is_empty() {
+        *state = state.begin_again(retry);
+    } else {
+        state.retry = retry.cloned();
     }
-    State { retry: retry.cloned(), ..state.clone() }
 }
 
 fn forget_the_gone(fleet: &Fleet, state: &mut State) {

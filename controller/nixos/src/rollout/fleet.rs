@@ -20,7 +20,8 @@ pub enum Standing {
     /// This release failed there: it was refused, its activation failed, it went back by itself, or
     /// its checks failed afterwards.
     Failed {
-        /// The [`State::attempt`] in which it did. A failure of an earlier one no longer counts.
+        /// The [`State::attempt`] in which it did. A failure of an earlier one no longer counts: from
+        /// the next attempt on the machine is what it runs.
         attempt: u32,
         /// Whether it serves now, since it went back by itself.
         healthy: bool,
@@ -65,11 +66,11 @@ pub enum RebootPolicy {
 pub struct Machine {
     /// How it stands towards the release.
     pub standing: Standing,
-    /// Whether it runs, or would boot, a closure of this release, and the release before
-    /// ([`State::previous`]) had another one for it. For one that does not answer: as last seen.
+    /// Whether it runs, or would boot, a closure of this release, and the release to go back to
+    /// ([`State::goes_back_to`]) has another one for it. For one that does not answer: as last seen.
     pub took: bool,
-    /// The policy for the reboot that it owes; `None` if it owes none. A debt that a reboot did not
-    /// settle is not owed again for the same closure.
+    /// The policy for the reboot that it owes; `None` if it owes none. Nor does it owe one that was
+    /// tried for the same closure and did not help, or did not end within its deadline.
     pub reboot: Option<RebootPolicy>,
 }
 

@@ -19,12 +19,14 @@ pub(super) fn grant(policy: &Policy, fleet: &Fleet, state: &mut State, opening: 
         let wanted = !state.rebooting.contains(member.name)
             && is_next(&member, state)
             && is_allowed(&member, policy, state, opening);
-        let goes_back = member.took && state.revoked.contains(member.name);
-        let spend = if goes_back { Budget::spend_on_revoke } else { Budget::spend };
-        if wanted && spend(&mut budget, &member) {
+        if wanted && pay(&mut budget, &member, state) {
             state.rebooting.insert(member.name.clone());
         }
     }
+}
+
+fn pay(budget: &mut Budget, member: &Member<'_>, state: &State) -> bool {
+    if is_going_back(member, state) { budget.spend_on_revoke() } else { budget.spend(member) }
 }
 
 fn keeps(member: &Member<'_>, policy: &Policy, state: &State, opening: Opening) -> bool {
@@ -50,13 +52,18 @@ fn is_allowed(member: &Member<'_>, policy: &Policy, state: &State, opening: Open
 /// Whether a reboot is what this machine needs next.
 fn is_next(member: &Member<'_>, state: &State) -> bool {
     let admitted = state.admitted.contains(member.name);
+    // What is to go back does so first.
+    let goes_back = is_going_back(member, state);
     match member.standing {
         Standing::Staged => true,
-        // What is to go back does so first.
-        Standing::Updated => !(member.took && state.revoked.contains(member.name)),
-        Standing::Unhealthy => !admitted,
+        Standing::Updated => !goes_back,
+        Standing::Unhealthy => !goes_back && !admitted,
         // It would have to reboot once more after the release.
         Standing::Outdated => state.held && !admitted,
         _ => false,
     }
+}
+
+fn is_going_back(member: &Member<'_>, state: &State) -> bool {
+    member.took && state.revoked.contains(member.name)
 }

@@ -16,21 +16,35 @@ pub(super) fn applies(policy: &Policy, state: &State) -> bool {
 
 /// Tells machines to go back, as many as may go at a time.
 pub(super) fn tell(policy: &Policy, fleet: &Fleet, state: &mut State) {
+    let (free, dear): (Vec<_>, Vec<_>) = fleet
+        .members(state)
+        .into_iter()
+        .filter(|member| may_be_told(member, state))
+        .partition(|member| !member.took || !member.standing.is_healthy());
+    for member in free {
+        tell_one(state, member.name);
+    }
+    // Among those were some that were admitted and had not begun: what they cost is left again.
     let mut budget = Budget::of(policy, fleet, state);
-    for member in fleet.members(state) {
-        let has_it = member.took || state.admitted.contains(member.name);
-        // What is being changed is not interrupted; what does not answer is told when it does, so
-        // that not all of them go down together in that moment.
-        let waits = matches!(
-            member.standing,
-            Standing::Updating | Standing::Unreachable | Standing::Unknown
-        );
-        let told = state.revoked.contains(member.name);
-        if has_it && !waits && !told && budget.spend_on_revoke(&member) {
-            state.admitted.remove(member.name);
-            state.revoked.insert(member.name.clone());
+    for member in dear {
+        if budget.spend_on_revoke() {
+            tell_one(state, member.name);
         }
     }
+}
+
+/// What is being changed is not interrupted; what does not answer is told when it does, so that not
+/// all of them go down together in that moment.
+fn may_be_told(member: &Member<'_>, state: &State) -> bool {
+    let waits =
+        matches!(member.standing, Standing::Updating | Standing::Unreachable | Standing::Unknown);
+    let has_it = member.took || state.admitted.contains(member.name);
+    has_it && !waits && !state.revoked.contains(member.name)
+}
+
+fn tell_one(state: &mut State, name: &str) {
+    state.admitted.remove(name);
+    state.revoked.insert(name.to_owned());
 }
 
 /// The machines that are not back yet.

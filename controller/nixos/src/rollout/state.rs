@@ -75,13 +75,23 @@ impl State {
         self.rebooting.contains(machine)
     }
 
+    /// The release that an abort of `release` would go back to: the last one that was complete.
+    ///
+    /// [`Machine::took`](super::Machine::took) is told from its closures.
+    pub fn goes_back_to(&self, release: &str) -> Option<&str> {
+        if self.release == release || !self.completed {
+            // One that was left half done is no place to go back to, and nor is the same again.
+            self.previous.as_deref().filter(|id| *id != release)
+        } else {
+            Some(&self.release)
+        }
+    }
+
     /// The state with which `release` begins, after this one.
     pub(super) fn begin(&self, release: &str, retry: Option<&String>) -> Self {
-        let last_good = if self.completed { Some(&self.release) } else { self.previous.as_ref() };
         Self {
             release: release.to_owned(),
-            // The one that is left half done is no place to go back to, and nor is the same again.
-            previous: last_good.filter(|id| *id != release).cloned(),
+            previous: self.goes_back_to(release).map(str::to_owned),
             attempt: self.attempt.saturating_add(1),
             retry: retry.cloned(),
             rebooting: self.rebooting.clone(),
@@ -91,10 +101,6 @@ impl State {
 
     /// The state with which the same release is begun once more.
     pub(super) fn begin_again(&self, retry: Option<&String>) -> Self {
-        Self {
-            previous: self.previous.clone(),
-            completed: self.completed,
-            ..self.begin(&self.release, retry)
-        }
+        Self { completed: self.completed, ..self.begin(&self.release, retry) }
     }
 }

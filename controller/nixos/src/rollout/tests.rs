@@ -7,6 +7,9 @@ use jiff::Timestamp;
 
 use super::*;
 
+mod laws;
+mod world;
+
 const OPEN: Opening = Opening::Open { until: None };
 
 fn at(second: i64) -> Timestamp {

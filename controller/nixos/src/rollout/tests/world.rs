@@ -1,0 +1,400 @@
+//! A simulated fleet: machines that take time, fail, vanish and fall ill, and a controller that may
+//! die before it has written down what it decided.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::super::*;
+use super::{at, names};
+
+/// What a machine does: take a closure, or reboot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Job {
+    Take { release: u32, attempt: u32 },
+    Reboot,
+}
+
+/// How a job ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum End {
+    Well,
+    /// It went back by itself.
+    WentBack,
+    /// It runs the new closure and does not serve.
+    Broken,
+    /// The job succeeds and the machine falls ill.
+    Sick,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that is so or is not")]
+#[derive(Clone, Debug)]
+pub(super) struct Host {
+    pub(super) wave: usize,
+    /// Every release has the same closure for it.
+    pub(super) unchanged: bool,
+    /// The release whose closure it runs; 0 for one that no release knows.
+    pub(super) runs: u32,
+    pub(super) job: Option<Job>,
+    pub(super) answers: bool,
+    pub(super) well: bool,
+    pub(super) suspended: bool,
+    pub(super) failed: Option<(u32, u32)>,
+    pub(super) reboot: Option<RebootPolicy>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// The controller decides; it may die before it writes.
+    Decide {
+        dies: bool,
+    },
+    /// A machine does its next step.
+    Step {
+        host: usize,
+        end: End,
+    },
+    Pass {
+        seconds: i64,
+    },
+    Answers {
+        host: usize,
+        answers: bool,
+    },
+    Well {
+        host: usize,
+        well: bool,
+    },
+    Suspended {
+        host: usize,
+        suspended: bool,
+    },
+    OwesReboot {
+        host: usize,
+        policy: RebootPolicy,
+    },
+    Window {
+        open: bool,
+    },
+    Paused {
+        paused: bool,
+    },
+    Release,
+    Retry {
+        token: u8,
+    },
+}
+
+pub(super) struct World {
+    pub(super) policy: Policy,
+    pub(super) hosts: BTreeMap<String, Host>,
+    pub(super) state: State,
+    pub(super) release: u32,
+    pub(super) open: bool,
+    pub(super) now: i64,
+    /// Since when every decision saw all machines up to the present wave do well.
+    well_since: Option<i64>,
+}
+
+fn id(release: u32) -> String {
+    format!("release-{release}")
+}
+
+fn number(id: Option<&str>) -> Option<u32> {
+    id?.strip_prefix("release-")?.parse().ok()
+}
+
+impl Host {
+    fn has(&self, release: u32) -> bool {
+        self.unchanged || self.runs == release
+    }
+
+    fn standing(&self, release: u32, attempt: u32) -> Standing {
+        if !self.answers {
+            return Standing::Unreachable;
+        }
+        match (self.job, self.failed) {
+            (Some(_), _) => Standing::Updating,
+            (None, _) if self.suspended => Standing::Exempt,
+            (None, Some(failed)) if failed == (release, attempt) => {
+                Standing::Failed { attempt, healthy: self.well }
+            }
+            _ if !self.well => Standing::Unhealthy,
+            _ if self.has(release) => Standing::Updated,
+            _ => Standing::Outdated,
+        }
+    }
+}
+
+impl World {
+    pub(super) fn new(policy: Policy, hosts: Vec<Host>) -> Self {
+        let hosts = hosts.into_iter().enumerate().map(|(n, host)| (format!("host{n}"), host));
+        let state = State { release: id(1), attempt: 1, completed: true, ..State::default() };
+        Self {
+            policy,
+            hosts: hosts.collect(),
+            state,
+            release: 2,
+            open: true,
+            now: 0,
+            well_since: None,
+        }
+    }
+
+    pub(super) fn fleet(&self) -> Fleet {
+        let release = id(self.release);
+        let back = number(self.state.goes_back_to(&release));
+        let machine = |host: &Host| Machine {
+            standing: host.standing(self.release, self.state.attempt),
+            took: host.has(self.release) && !back.is_some_and(|back| host.has(back)),
+            reboot: host.reboot,
+        };
+        let wave = |n| {
+            let chosen = self.hosts.iter().filter(|(_, host)| host.wave == n);
+            names(&chosen.map(|(name, _)| name.as_str()).collect::<Vec<_>>())
+        };
+        Fleet {
+            waves: vec![wave(0), wave(1)],
+            machines: self.hosts.iter().map(|(name, host)| (name.clone(), machine(host))).collect(),
+            release,
+        }
+    }
+
+    fn opening(&self) -> Opening {
+        if self.open { Opening::Open { until: None } } else { Opening::Closed { next: None } }
+    }
+
+    pub(super) fn decide(&mut self, dies: bool) -> Decision {
+        let fleet = self.fleet();
+        let decision = decide(&self.policy, &fleet, &self.state, self.opening(), at(self.now));
+        let again = decide(&self.policy, &fleet, &decision.state, self.opening(), at(self.now));
+        assert_eq!(again, decision, "deciding again changes nothing");
+        let well_since = self.well_since;
+        self.assert_lawful(&fleet, &decision);
+        if dies {
+            self.well_since = well_since;
+        } else {
+            self.state = decision.state.clone();
+        }
+        decision
+    }
+
+    /// The machine's side: it asks the state that is written, right before its first effect.
+    pub(super) fn step(&mut self, name: &str, end: End) {
+        let release = number(Some(&self.state.release)).unwrap();
+        let previous = number(self.state.previous.as_deref());
+        let directive = self.state.directive(name);
+        let may_reboot = self.state.may_reboot(name);
+        let attempt = self.state.attempt;
+        let host = self.hosts.get_mut(name).unwrap();
+        if let Some(job) = host.job {
+            host.finish(job, end);
+            return;
+        }
+        if !host.answers || host.suspended {
+            return;
+        }
+        let wanted = match directive {
+            Directive::Take if host.failed != Some((release, attempt)) => Some(release),
+            Directive::GoBack => previous,
+            _ => None,
+        };
+        match wanted {
+            Some(wanted) if !host.has(wanted) => {
+                host.job = Some(Job::Take { release: wanted, attempt });
+            }
+            _ if may_reboot && host.reboot.is_some() => host.job = Some(Job::Reboot),
+            _ => {}
+        }
+    }
+
+    pub(super) fn happen_all(&mut self, events: &[Event]) {
+        for event in events {
+            self.happen(event);
+        }
+    }
+
+    pub(super) fn happen(&mut self, event: &Event) {
+        let name = |n: usize| format!("host{}", n % self.hosts.len());
+        let host_name = match event {
+            Event::Step { host, .. }
+            | Event::Answers { host, .. }
+            | Event::Well { host, .. }
+            | Event::Suspended { host, .. }
+            | Event::OwesReboot { host, .. } => name(*host),
+            _ => name(0),
+        };
+        let host = self.hosts.get_mut(&host_name).unwrap();
+        match *event {
+            Event::Answers { answers, .. } => host.answers = answers,
+            Event::Well { well, .. } => host.well = well,
+            Event::Suspended { suspended, .. } => host.suspended = suspended,
+            Event::OwesReboot { policy, .. } => host.reboot = Some(policy),
+            Event::Step { end, .. } => self.step(&host_name, end),
+            Event::Decide { dies } => drop(self.decide(dies)),
+            Event::Pass { seconds } => self.now += seconds,
+            Event::Window { open } => self.open = open,
+            Event::Paused { paused } => self.policy.paused = paused,
+            Event::Release => self.release += 1,
+            Event::Retry { token } => self.policy.retry = Some(token.to_string()),
+        }
+    }
+
+    /// Everybody does what there is to do, and all goes well, until nothing changes any more.
+    pub(super) fn settle(&mut self) -> Decision {
+        let mut last = self.decide(false);
+        for _ in 0..200 {
+            for name in self.hosts.keys().cloned().collect::<Vec<_>>() {
+                self.step(&name, End::Well);
+            }
+            self.now += 61;
+            let next = self.decide(false);
+            let rests = self.hosts.values().all(|host| host.job.is_none() || !host.answers);
+            if rests && next == last {
+                return next;
+            }
+            last = next;
+        }
+        panic!("does not settle: {last:#?}");
+    }
+
+    fn assert_lawful(&mut self, fleet: &Fleet, decision: &Decision) {
+        let (old, new) = (&self.state, &decision.state);
+        let same = old.release == new.release && old.attempt == new.attempt;
+        let before =
+            |set: &std::collections::BTreeSet<String>, name: &String| same && set.contains(name);
+        let admitted: Vec<&String> =
+            new.admitted.iter().filter(|name| !before(&old.admitted, name)).collect();
+        let rebooting: Vec<&String> =
+            new.rebooting.iter().filter(|name| !old.rebooting.contains(*name)).collect();
+        let told: Vec<&String> =
+            new.revoked.iter().filter(|name| !before(&old.revoked, name)).collect();
+        self.assert_budget(fleet, new, &admitted, &rebooting, &told);
+
+        assert_eq!(
+            new.aborted,
+            new.failed.len() >= usize::try_from(self.policy.abort_after).unwrap()
+                || (same && old.aborted),
+            "so many failures abort, no less"
+        );
+        let held = self.policy.paused || !self.open || new.aborted;
+        assert!(!held || admitted.is_empty(), "nobody is admitted while it is held");
+        assert_eq!(new.held, held);
+        assert!(told.is_empty() || (new.aborted && !self.policy.paused));
+        for name in &admitted {
+            let machine = &fleet.machines[*name];
+            assert!(new.completed || self.hosts[*name].wave <= new.wave, "{name} is out of order");
+            assert_ne!(machine.standing, Standing::Exempt);
+            assert_ne!(machine.standing, Standing::Unreachable, "nobody can begin there");
+        }
+        self.assert_waves(fleet, &decision.state, same);
+    }
+
+    /// Counted anew, from what is true of the machines.
+    fn assert_budget(
+        &self,
+        fleet: &Fleet,
+        new: &State,
+        admitted: &[&String],
+        rebooting: &[&String],
+        told: &[&String],
+    ) {
+        let serves = |name: &String| {
+            let host = &self.hosts[name];
+            host.answers && host.well && host.job.is_none()
+        };
+        let begins = |name: &String| {
+            let host = &self.hosts[name];
+            let takes = new.admitted.contains(name)
+                && !host.has(self.release)
+                && !new.failed.contains(name)
+                && !new.aborted;
+            let returns = new.revoked.contains(name) && fleet.machines[name].took && serves(name);
+            // Whether one that fell silent under an earlier release is at work cannot be known. It
+            // counts as unavailable in any case.
+            let works = host.job.is_some() && host.answers;
+            works || takes || returns || new.rebooting.contains(name)
+        };
+        let taking_part: Vec<&String> = fleet
+            .machines
+            .iter()
+            .filter(|(_, machine)| machine.standing != Standing::Exempt)
+            .map(|(name, _)| name)
+            .collect();
+        let max = usize::try_from(self.policy.max_unavailable).unwrap();
+        let parallelism = usize::try_from(self.policy.parallelism).unwrap();
+        let moving = taking_part.iter().filter(|name| begins(name)).count();
+        let down = taking_part.iter().filter(|name| begins(name) || !serves(name)).count();
+        let goes_back = |name: &&&String| new.revoked.contains(**name);
+        let forward =
+            |names: &[&String]| names.iter().any(|name| serves(name) && !goes_back(&name));
+        if forward(admitted) || forward(rebooting) {
+            assert!(down <= max, "{down} of {max} are unavailable, {admitted:?} {rebooting:?}");
+        }
+        let changes = |name: &&&String| fleet.machines[**name].took && serves(name);
+        if !admitted.is_empty() || told.iter().any(|name| changes(&name)) {
+            assert!(
+                moving <= max.min(parallelism),
+                "{moving} move at a time, {admitted:?} {told:?}"
+            );
+        }
+    }
+
+    fn assert_waves(&mut self, fleet: &Fleet, new: &State, same: bool) {
+        if !same {
+            self.well_since = None;
+        }
+        let old_wave = if same { self.state.wave } else { 0 };
+        let was_completed = self.state.release == new.release && self.state.completed;
+        let well = fleet.machines.iter().all(|(name, machine)| {
+            let never_admitted = !new.admitted.contains(name);
+            self.hosts[name].wave > old_wave
+                || matches!(machine.standing, Standing::Exempt | Standing::Updated)
+                || (machine.standing == Standing::Unreachable && never_admitted)
+        });
+        self.well_since = well.then(|| self.well_since.unwrap_or(self.now));
+        let goes_on = new.wave > old_wave || (new.completed && !was_completed);
+        if goes_on && !was_completed {
+            let since = self.well_since.expect("a wave passes only while all its machines do well");
+            let touched = new.admitted.iter().any(|name| {
+                self.hosts[name].wave == old_wave
+                    && fleet.machines[name].standing != Standing::Exempt
+            });
+            let soak = i64::try_from(self.policy.soak.as_secs()).unwrap();
+            // Those of a later wave were perhaps admitted in this decision, those of this one before.
+            assert!(!touched || self.now - since >= soak, "a wave soaks before the next begins");
+            self.well_since = None;
+        }
+    }
+}
+
+impl Host {
+    fn finish(&mut self, job: Job, end: End) {
+        if !self.answers {
+            return;
+        }
+        self.job = None;
+        match (job, end) {
+            (Job::Reboot, end) => {
+                self.reboot = None;
+                self.well = !matches!(end, End::Broken | End::Sick);
+            }
+            (Job::Take { release, .. }, End::Well | End::Sick) => {
+                self.runs = release;
+                self.failed = None;
+                self.well = matches!(end, End::Well);
+            }
+            (Job::Take { release, attempt }, End::WentBack) => {
+                self.failed = Some((release, attempt));
+            }
+            (Job::Take { release, attempt }, End::Broken) => {
+                self.runs = release;
+                self.failed = Some((release, attempt));
+                self.well = false;
+            }
+        }
+    }
+}
+
+pub(super) fn soak(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
