@@ -11,6 +11,7 @@ use std::{
 
 use cim_e2e::lab::Lab;
 use cim_names::Inventory;
+use cim_nixos::{Attribute, InventoryJson, Limits, Nix, Source};
 use proptest::{
     strategy::{Strategy, ValueTree},
     test_runner::TestRunner,
@@ -18,7 +19,7 @@ use proptest::{
 use question::{Question, questions};
 use serde_json::{Value, json};
 
-use crate::harness::Outcome;
+use crate::{harness::Outcome, nixos::tools};
 
 type Try<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -308,6 +309,80 @@ pub(crate) async fn the_template_passes_flake_check(lab: &Lab) -> Outcome {
     ])?;
     assert_eq!(serde_json::from_str::<Value>(&given)?, json!(["10.0.0.13:80", "10.0.0.99:80"]));
     Ok(())
+}
+
+pub(crate) async fn the_controllers_evaluator_gives_it_the_inventory(lab: &Lab) -> Outcome {
+    let library = Library::new(lab, "nix-lib-evaluated")?;
+    let flake = library.dir.join("flake");
+    copy(&library.dir.join("nix-lib/evaluated"), &flake)?;
+    copy(&library.dir.join("cim"), &flake.join("cim"))?;
+    copy(&library.dir.join("nixpkgs"), &flake.join("nixpkgs"))?;
+    let repository = lab.git()?.create("nix-lib-evaluated", &flake, &[]).await?;
+
+    let nix = Nix::detect(tools(lab, &lab.scratch("nix-lib-nix")?)?, Limits::default()).await?;
+    let source = nix.resolve(&Source::parse(&repository.url(), Some("main"), None)?).await?;
+    let names = ["dev1", "prod1", "prod2"];
+    let names = names.iter().map(|name| name.parse()).collect::<Result<Vec<Attribute>, _>>()?;
+    let evaluate = async |members: u32| -> Try<_> {
+        let given: InventoryJson = evaluated_inventory(members)?.canonical_json().parse()?;
+        let evaluation = nix.evaluate(&source, Some(&given), &names).await?;
+        assert_eq!(evaluation.inventory.as_ref(), Some(given.hash()), "the flake takes it");
+        Ok(evaluation.configurations)
+    };
+
+    let sound = evaluate(2).await?;
+    let configuration = |name: usize| {
+        let found = sound.get(&names[name]).and_then(|found| found.as_ref().ok());
+        found.ok_or_else(|| format!("{} was not evaluated: {sound:?}", names[name]))
+    };
+    let (dev1, prod1, prod2) = (configuration(0)?, configuration(1)?, configuration(2)?);
+    assert_eq!(dev1.services, prod1.services, "what was approved in dev is what prod gets");
+    assert_eq!(dev1.services.len(), 1);
+    assert_ne!(dev1.toplevel.closure, prod1.toplevel.closure);
+    assert_ne!(prod1.toplevel.closure, prod2.toplevel.closure);
+
+    // Three are wanted in prod, and two are there: nobody plays the role, and dev goes on.
+    let broken = evaluate(3).await?;
+    assert_eq!(broken[&names[0]].as_ref(), Ok(dev1), "{broken:?}");
+    for name in &names[1..] {
+        let why = broken[name].as_ref().err().map(ToString::to_string).unwrap_or_default();
+        assert!(why.contains("has 2 members where exactly 3 are wanted"), "{name}: {why}");
+    }
+    Ok(())
+}
+
+/// A cluster `dev` with one machine and a cluster `prod` with two, each with the service `api` on all
+/// its machines, of which `prod` wants so many.
+fn evaluated_inventory(members: u32) -> Try<Inventory> {
+    let machine = |cluster: &str, label: &str, address: &str| {
+        json!({
+            "source": format!("Machine/t/{label}"), "label": label,
+            "cluster": format!("Cluster/t/{cluster}"),
+            "interfaces": [{"name": "eno1", "addresses": [address]}],
+        })
+    };
+    let service = |cluster: &str, count: u32| {
+        json!({
+            "source": format!("Service/t/api-{cluster}"), "label": "api",
+            "cluster": format!("Cluster/t/{cluster}"),
+            "roles": [{
+                "name": "server", "selectors": [format!("cluster/{cluster}")],
+                "cardinality": {"min": count, "max": count},
+            }],
+        })
+    };
+    Ok(serde_json::from_value(json!({
+        "domain": {"source": "Domain/t/d", "suffix": "example.com", "zones": []},
+        "clusters": [
+            {"source": "Cluster/t/dev", "label": "dev"}, {"source": "Cluster/t/prod", "label": "prod"},
+        ],
+        "machines": [
+            machine("dev", "dev1", "10.0.0.11/24"),
+            machine("prod", "prod1", "10.0.1.11/24"),
+            machine("prod", "prod2", "10.0.1.12/24"),
+        ],
+        "services": [service("dev", 1), service("prod", members)],
+    }))?)
 }
 
 /// Names a copy of nix-community/nixpkgs.lib; the lab itself has none.

@@ -147,7 +147,7 @@ impl<'lab> Site<'lab> {
 }
 
 /// The lab's tools live in a root of their own, in which its files have the same paths.
-fn tools(lab: &Lab, scratch: &Path) -> Try<Tools> {
+pub(crate) fn tools(lab: &Lab, scratch: &Path) -> Try<Tools> {
     let root = lab.inside().volatile().join("roots/toolbox/root");
     let wrap = |program: &str| -> Try<PathBuf> {
         let path = scratch.join(program);
