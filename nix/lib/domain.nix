@@ -25,7 +25,6 @@ in
 }:
 let
   inherit (builtins)
-    any
     attrValues
     concatMap
     filter
@@ -121,20 +120,30 @@ let
     label = labelOf member.name;
   };
 
-  rolesOfService = groupBy (role: role.service) (attrValues roles);
-  peersOf =
-    service:
+  # By service, the members of its roles by the role's label.
+  peersOf = builtins.mapAttrs (
+    _: roles:
     listToAttrs (
       map (role: {
         name = role.label;
         value = if role.placed then map peer (attrValues role.members) else [ ];
-      }) (rolesOfService.${service} or [ ])
-    );
+      }) roles
+    )
+  ) (groupBy (role: role.service) (attrValues roles));
 
-  # Roles by the machines that play them.
-  plays =
-    role: machine: any (member: member.machine == machine) (attrValues role.members);
-  rolesOn = machine: filter (role: role.placed && plays role machine) (attrValues roles);
+  # By machine, the roles that it plays; of those that are not placed, as far as is known.
+  machinesOf =
+    role: names.text.unique (map (member: member.machine) (attrValues role.members));
+  byMachine =
+    roles:
+    builtins.mapAttrs (_: pairs: map (pair: pair.role) pairs) (
+      groupBy (pair: pair.machine) (
+        concatMap (role: map (machine: { inherit machine role; }) (machinesOf role)) roles
+      )
+    );
+  unplaced = filter (role: !role.placed) (attrValues roles);
+  played = byMachine (filter (role: role.placed) (attrValues roles));
+  perhapsPlayed = byMachine unplaced;
 
   # `web` for a service of the machine's own cluster, and so the same in each of them, so that closures
   # can be compared between clusters; `web.core` for a service of another.
@@ -211,7 +220,7 @@ let
         # What a selector means where the service stands: those behind it.
         selector = query: map peer (resolver.resolve query).members;
         # All members of all roles of the service, this machine among them, by the role's label.
-        peers = peersOf role.service;
+        peers = peersOf.${role.service};
         service = {
           name = role.service;
           label = labelOf role.service;
@@ -224,32 +233,48 @@ let
       imports = [ (service.definition given) ];
     };
 
-  problemsBySource = groupBy (problem: problem.source) hierarchy.problems;
+  # By cluster, what is wrong with roles of its services of which nobody knows who would play them:
+  # they have no name, or not all that they select is known. Where only the number of members is
+  # wrong, the members are known.
+  clusterOf = listToAttrs (
+    map (element: {
+      name = element.source;
+      value = element.name;
+    }) (filter (element: element.kind == "cluster") (attrValues elements))
+  );
+  nameless =
+    problem:
+    problem.field == "label" || builtins.match "roles[[][0-9]+]\\.name" problem.field != null;
+  servicesBySource = groupBy (service: service.source) hierarchy.inventory.services;
+  homeOf =
+    problem:
+    map (service: {
+      cluster = clusterOf.${service.cluster} or null;
+      inherit problem;
+    }) (servicesBySource.${problem.source} or [ ]);
+  openIn = builtins.mapAttrs (_: pairs: map (pair: pair.problem) pairs) (
+    groupBy (pair: pair.cluster) (
+      filter (pair: pair.cluster != null) (
+        concatMap homeOf (
+          filter nameless hierarchy.problems
+          ++ concatMap (role: role.problems) (filter (role: !role.complete) unplaced)
+        )
+      )
+    )
+  );
 
   # Why the configuration of a machine is not known: because of a role of which nobody knows whether
   # the machine plays it. To go on without it would mean to remove the service where it runs.
   problemsOf =
     machine:
     let
-      near = service: elements.${service}.parent == elements.${machine.name}.parent;
-      # Where only the number of members is wrong, they are all known.
-      doubtful =
-        role: !role.placed && (plays role machine.name || (!role.complete && near role.service));
-      # Services and roles that have no name, and so cannot be placed.
-      nameless =
-        service:
-        filter (
-          problem:
-          problem.field == "label" || builtins.match "roles[[][0-9]+]\\.name" problem.field != null
-        ) (problemsBySource.${service.source} or [ ]);
-      refused = role: plays role machine.name && installed.${role.service}.problems != [ ];
+      perhaps = perhapsPlayed.${machine} or [ ];
+      certain = played.${machine} or [ ];
     in
     distinct (
-      concatMap (role: role.problems) (filter doubtful (attrValues roles))
-      ++ concatMap nameless (
-        filter (service: service.cluster == machine.resource.cluster) hierarchy.inventory.services
-      )
-      ++ concatMap (role: installed.${role.service}.problems) (filter refused (attrValues roles))
+      openIn.${elements.${machine}.parent} or [ ]
+      ++ concatMap (role: role.problems) perhaps
+      ++ concatMap (role: installed.${role.service}.problems) (perhaps ++ certain)
     );
 
   distinct =
@@ -268,7 +293,7 @@ let
     let
       machine = machineOf named;
       own = keyed machines named.name [ ];
-      active = filter (role: installed.${role.service}.definition != null) (rolesOn named.name);
+      active = filter (role: installed.${role.service}.definition != null) (played.${named.name} or [ ]);
       evaluated = nixpkgs.lib.nixosSystem {
         specialArgs = {
           inherit machine;
@@ -280,14 +305,14 @@ let
             {
               _file = "the inventory";
               cim.machine = machine;
-              cim.roles = map (role: role.name) (rolesOn named.name);
+              cim.roles = map (role: role.name) (played.${named.name} or [ ]);
             }
           ]
           ++ modules
           ++ (if builtins.isList own then own else [ own ])
           ++ map (roleModule machine) active;
       };
-      wrong = if strict then problems else problemsOf named;
+      wrong = if strict then problems else problemsOf named.name;
       refusal = throw "cim: the configuration of ${named.name} is not known:\n${names.showProblems wrong}";
     in
     # The problems are beside the configuration, so that they can be read without evaluating it.
