@@ -56,7 +56,8 @@ impl Nix {
     /// A builder that is lost meanwhile is tried again, twice at most.
     ///
     /// # Errors
-    /// [`Error::BuildFailed`] with the log, [`Error::BuilderLost`], [`Error::Timeout`].
+    /// [`Error::BuildFailed`] with the log, [`Error::Timeout`]; of builders [`Error::BuilderLost`],
+    /// [`Error::HostKeyMismatch`] and [`Error::AuthFailed`].
     pub async fn build(&self, toplevel: &Toplevel, options: BuildOptions<'_>) -> Result<(), Error> {
         let mut retries = 0;
         loop {
@@ -113,10 +114,31 @@ fn failure(
     let (errors, logs) = reader.finish();
     let derivation = toplevel.derivation.to_string();
     let told = [errors.as_str(), output.stderr.as_str()].join("\n");
-    let log = logs.of_failed(&told).unwrap_or_default();
-    if let Some((builder, why)) = builders.and_then(|them| them.lost(&told, &log.text)) {
-        return Error::BuilderLost { builder, derivation, why };
+    let failed = logs.failed(&told).unwrap_or_default();
+    if let Some(error) = builders.and_then(|them| them.lost(&derivation, &told, &failed.machine)) {
+        return error;
     }
-    let detail = if errors.is_empty() { &output.stderr } else { &errors };
-    Error::BuildFailed { derivation, detail: one_line(detail), log: Box::new(log) }
+    let log = failed.log;
+    let detail = message_about(&log.derivation, &errors).unwrap_or_else(|| one_line(&told));
+    Error::BuildFailed { derivation, detail, log: Box::new(log) }
+}
+
+/// The message that names the derivation that failed. Those behind it are about what needed it.
+fn message_about(derivation: &str, errors: &str) -> Option<String> {
+    let mut messages = errors.split("error: ").filter(|_| !derivation.is_empty());
+    messages.find(|message| message.contains(derivation)).map(one_line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_told_and_not_its_consequence() {
+        let errors = "error: builder for '/nix/store/a.drv' failed with exit code 3\n\
+                      error: 1 dependencies of derivation '/nix/store/top.drv' failed to build";
+        let told = message_about("/nix/store/a.drv", errors);
+        assert_eq!(told.as_deref(), Some("builder for '/nix/store/a.drv' failed with exit code 3"));
+        assert_eq!(message_about("", errors), None);
+    }
 }

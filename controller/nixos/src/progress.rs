@@ -56,6 +56,7 @@ const MAX_ACTIVITIES: usize = 4096;
 
 // Numbers of src/libutil/include/nix/util/logging.hh. Unknown ones are ignored.
 const COPY_PATH: u64 = 100;
+const REALISE: u64 = 102;
 const COPY_PATHS: u64 = 103;
 const BUILDS: u64 = 104;
 const BUILD: u64 = 105;
@@ -166,7 +167,7 @@ impl<'a> Reader<'a> {
     }
 
     fn start(&mut self, id: u64, kind: u64, text: &str, fields: &[Value]) {
-        let counts = matches!(kind, COPY_PATH | COPY_PATHS | BUILDS);
+        let counts = matches!(kind, COPY_PATH | REALISE | COPY_PATHS | BUILDS);
         if counts && self.counters.len() < MAX_ACTIVITIES {
             let counter = Counter { kind, count: Count::default(), expected_bytes: 0 };
             self.counters.insert(id, counter);
@@ -174,7 +175,8 @@ impl<'a> Reader<'a> {
         if kind == BUILD
             && let Some(derivation) = fields.first().and_then(Value::as_str)
         {
-            self.logs.begin(id, derivation);
+            let machine = fields.get(1).and_then(Value::as_str).unwrap_or_default();
+            self.logs.begin(id, derivation, machine);
         }
         if !text.is_empty()
             && let Some(sink) = self.sink
@@ -298,7 +300,7 @@ ssh: connect to host h: Connection refused"#;
         let (errors, logs) = reader.finish();
         let derivation = "/nix/store/3i08014lim3070x15lfy5v5bsvrd15cn-nixos-system-host1.drv";
         assert_eq!(errors, format!("error: builder for '{derivation}' failed"));
-        let log = logs.of_failed(&errors).unwrap();
+        let log = logs.failed(&errors).unwrap().log;
         assert_eq!((log.derivation.as_str(), log.text.as_str()), (derivation, "building host1\n"));
     }
 }

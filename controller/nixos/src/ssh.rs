@@ -9,6 +9,7 @@ mod config;
 mod host;
 mod target;
 
+pub(crate) use classify::{Context, failure};
 pub(crate) use host::{Connection, Script};
 pub use host::{Host, Hosts};
 pub use target::{Address, HostKey, PrivateKey, Target, User};

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ParseError};
 use crate::private_dir::{PrivateDir, remove, write_private};
-use crate::ssh::Target;
+use crate::source::one_line;
+use crate::ssh::{Context, Target, failure};
 
 /// One remote builder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +36,8 @@ pub struct Builder {
 #[derive(Debug)]
 pub struct Builders {
     dir: PathBuf,
-    names: Vec<String>,
+    /// Names, and the users that they are logged in to as.
+    names: Vec<(String, String)>,
     settings: String,
 }
 
@@ -52,7 +54,10 @@ impl Builders {
         // From here on dropping it removes its files.
         let this = Self {
             dir: dir.builders_dir()?,
-            names: builders.iter().map(|builder| builder.name.clone()).collect(),
+            names: builders
+                .iter()
+                .map(|it| (it.name.clone(), it.target.user.to_string()))
+                .collect(),
             // What a builder can fetch from a cache need not come through here.
             settings: format!(
                 "builders = {}\nbuilders-use-substitutes = true\nmax-jobs = {local_jobs}\n",
@@ -89,10 +94,10 @@ impl Builders {
         options
     }
 
-    /// The builder that was lost, and why, if that is what the messages of a failed build say. What
-    /// the connection to a builder says may end in the log of the build on it.
-    pub(super) fn lost(&self, errors: &str, log: &str) -> Option<(String, String)> {
-        const LOST: [&str; 12] = [
+    /// The error of a builder, if that is what `told`, the messages of Nix and ssh about a failed
+    /// build, say. `machine` is where the build ran, if it began.
+    pub(super) fn lost(&self, derivation: &str, told: &str, machine: &str) -> Option<Error> {
+        const LOST: [&str; 11] = [
             "failed to start SSH connection",
             "cannot build on",
             "unexpected end-of-file",
@@ -104,14 +109,23 @@ impl Builders {
             "Connection closed",
             "closed by remote host",
             "not responding",
-            "Broken pipe",
         ];
-        let lines = || errors.lines().chain(log.lines()).map(str::trim);
-        let is_about = |line: &str, name: &str| line.contains(&format!("ssh-ng://{name}'"));
-        let why = lines().find(|line| LOST.iter().any(|text| line.contains(text)))?;
-        let of_builder = |name: &&String| lines().any(|line| is_about(line, name));
-        let builder = self.names.iter().find(of_builder)?;
-        Some((builder.clone(), why.chars().take(600).collect()))
+        let why = told.lines().find(|line| LOST.iter().any(|text| line.contains(text)))?;
+        let is_meant = |(name, _): &&(String, String)| {
+            let store = format!("ssh-ng://{name}");
+            machine == store || told.contains(&format!("'{store}'"))
+        };
+        let (builder, user) = self.names.iter().find(is_meant)?;
+        // Nix says only that there is no connection; ssh's own words, beside it, may say more.
+        let context = Context { host: builder, user, command: "building" };
+        match failure(&context, None, told, true) {
+            error @ (Error::HostKeyMismatch { .. } | Error::AuthFailed { .. }) => Some(error),
+            _ => Some(Error::BuilderLost {
+                builder: builder.clone(),
+                derivation: derivation.to_owned(),
+                why: one_line(why),
+            }),
+        }
     }
 }
 
@@ -273,6 +287,35 @@ mod tests {
         let path = builders.dir.clone();
         drop(builders);
         assert!(!path.exists());
+    }
+
+    /// As Nix 2.26.3 and OpenSSH 10.0 said it, shortened.
+    #[test]
+    fn a_lost_builder_is_told_from_a_failed_build() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = PrivateDir::open(parent.path().join("p")).unwrap();
+        let builders = Builders::new(&dir, &[builder("one"), builder("two")], 0).unwrap();
+        let error = |told: &str, machine: &str| builders.lost("/nix/store/a.drv", told, machine);
+
+        let died = "error: Nix daemon disconnected unexpectedly (maybe it crashed?)\n\
+                    error: builder for '/nix/store/a.drv' failed with exit code 1";
+        let told = error(died, "ssh-ng://two").unwrap();
+        assert!(told.is_transient());
+        let wanted = "builder two was lost while /nix/store/a.drv was to be built: \
+                      Nix daemon disconnected unexpectedly (maybe it crashed?)";
+        assert_eq!(told.to_string(), wanted);
+
+        let down = "cannot build on 'ssh-ng://one': error: failed to start SSH connection to 'one'\n\
+                    error:\n  Unable to start any build;";
+        assert_eq!(error(down, "").unwrap().reason(), "BuilderLost");
+        let key = format!("{down}\nHost key verification failed.\r");
+        assert_eq!(error(&key, "").unwrap().reason(), "HostKeyMismatch");
+        let denied = format!("{down}\nnix@10.0.0.5: Permission denied (publickey).");
+        assert_eq!(error(&denied, "").unwrap().reason(), "AuthFailed");
+
+        let failed = "error: builder for '/nix/store/a.drv' failed with exit code 1";
+        assert!(error(failed, "ssh-ng://two").is_none());
+        assert!(error("error: unexpected end-of-file", "").is_none(), "of no builder");
     }
 
     #[test]

@@ -16,20 +16,35 @@ const MAX_ENDED: usize = 16;
 /// Logs of builds under way and of those that ended last.
 #[derive(Default)]
 pub(crate) struct Logs {
-    running: HashMap<u64, (String, Tail)>,
-    ended: VecDeque<(String, Tail)>,
+    running: HashMap<u64, Build>,
+    ended: VecDeque<Build>,
+}
+
+struct Build {
+    derivation: String,
+    machine: String,
+    log: Tail,
+}
+
+/// A build that failed.
+#[derive(Debug, Default)]
+pub(crate) struct Failed {
+    pub(crate) log: BuildLog,
+    /// The store of the builder that it ran on, `ssh-ng://…`; empty for this machine.
+    pub(crate) machine: String,
 }
 
 impl Logs {
-    pub(super) fn begin(&mut self, activity: u64, derivation: &str) {
+    pub(super) fn begin(&mut self, activity: u64, derivation: &str, machine: &str) {
         if self.running.len() < MAX_RUNNING {
-            self.running.insert(activity, (derivation.to_owned(), Tail::new(MAX_LOG)));
+            let (derivation, machine) = (derivation.to_owned(), machine.to_owned());
+            self.running.insert(activity, Build { derivation, machine, log: Tail::new(MAX_LOG) });
         }
     }
 
     pub(super) fn line(&mut self, activity: u64, line: &str) {
-        if let Some((_, log)) = self.running.get_mut(&activity) {
-            log.push(line);
+        if let Some(build) = self.running.get_mut(&activity) {
+            build.log.push(line);
         }
     }
 
@@ -42,17 +57,17 @@ impl Logs {
         }
     }
 
-    /// The log of the build that `errors`, Nix's messages, name as failed. Messages name those that
-    /// needed it as well, in which nothing was built.
-    pub(crate) fn of_failed(self, errors: &str) -> Option<BuildLog> {
-        let logs = self.ended.into_iter().chain(self.running.into_values());
-        let (derivation, log) =
-            logs.filter(|(derivation, _)| errors.contains(derivation.as_str())).last()?;
+    /// The build that `errors`, Nix's messages, name as failed. Messages name those that needed it
+    /// as well, in which nothing was built.
+    pub(crate) fn failed(self, errors: &str) -> Option<Failed> {
+        let builds = self.ended.into_iter().chain(self.running.into_values());
+        let Build { derivation, machine, log } =
+            builds.filter(|build| errors.contains(build.derivation.as_str())).last()?;
         let mut text = log.into_string();
         if !text.is_empty() {
             text.push('\n');
         }
-        Some(BuildLog { derivation, text })
+        Some(Failed { log: BuildLog { derivation, text }, machine })
     }
 }
 
@@ -64,13 +79,13 @@ mod tests {
     fn the_log_of_the_failed_build_is_found_among_those_that_ended() {
         let mut logs = Logs::default();
         for (id, name) in ["a", "b", "c"].into_iter().enumerate() {
-            logs.begin(id as u64, &format!("/nix/store/{name}.drv"));
+            logs.begin(id as u64, &format!("/nix/store/{name}.drv"), "");
             logs.line(id as u64, &format!("building {name}"));
         }
         (0..3).for_each(|id| logs.end(id));
         let errors = "error: builder for '/nix/store/b.drv' failed with exit code 1\n\
                       error: 1 dependencies of derivation '/nix/store/top.drv' failed to build";
-        let log = logs.of_failed(errors).unwrap();
+        let log = logs.failed(errors).unwrap().log;
         assert_eq!(
             (log.derivation.as_str(), log.text.as_str()),
             ("/nix/store/b.drv", "building b\n")
@@ -80,10 +95,11 @@ mod tests {
     #[test]
     fn a_log_without_end_does_not_fill_memory() {
         let mut logs = Logs::default();
-        logs.begin(1, "/nix/store/a.drv");
+        logs.begin(1, "/nix/store/a.drv", "ssh-ng://forge");
         (0..100_000).for_each(|n| logs.line(1, &format!("line {n}")));
         logs.end(1);
-        let log = logs.of_failed("'/nix/store/a.drv' failed").unwrap();
+        let Failed { log, machine } = logs.failed("'/nix/store/a.drv' failed").unwrap();
+        assert_eq!(machine, "ssh-ng://forge");
         assert!(log.text.ends_with("line 99999\n"));
         assert!(log.text.len() <= MAX_LOG + 1, "{}", log.text.len());
     }
