@@ -16,6 +16,7 @@ mod isolation;
 mod nats;
 mod nix_lib;
 mod nixos;
+mod nixos_source;
 mod objects;
 mod rights;
 mod servers;
@@ -77,6 +78,17 @@ fn all() -> Vec<Case> {
         nixos::an_activation_outlives_its_controller,
         nixos::an_activation_outlives_its_connection,
         nixos::each_end_of_an_activation_is_told,
+        nixos_source::a_repository_is_read_with_a_key_by_a_known_host,
+        nixos_source::a_repository_is_read_with_a_password,
+        nixos_source::a_tag_that_moves_is_seen_and_moves_no_release,
+        nixos_source::what_was_evaluated_stays_usable_without_its_repository,
+        nixos_source::a_flake_makes_its_configurations_from_the_inventory,
+        nixos_source::a_configuration_that_eats_memory_stands_alone,
+        nixos_source::a_configuration_that_never_ends_stands_alone,
+        nixos_source::a_failed_build_leaves_its_log,
+        nixos_source::a_builder_that_dies_is_named_and_used_again,
+        nixos_source::what_has_a_root_stays_until_it_is_let_go,
+        nixos_source::a_path_tells_its_content_and_its_signers,
         nix_lib::names_mean_the_same_as_to_the_controller,
         nix_lib::an_inventory_becomes_configurations,
         nix_lib::what_is_not_known_is_refused_and_nothing_else,

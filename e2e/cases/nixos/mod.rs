@@ -32,7 +32,7 @@ pub(crate) use source::{
     a_broken_machine_does_not_stop_the_others, a_flake_that_pins_nothing_is_refused,
 };
 
-type Try<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub(crate) type Try<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const SOON: Duration = Duration::from_secs(30);
 /// More than any delivery takes.
@@ -148,7 +148,7 @@ impl<'lab> Site<'lab> {
 
 /// The lab's tools live in a root of their own, in which its files have the same paths.
 pub(crate) fn tools(lab: &Lab, scratch: &Path) -> Try<Tools> {
-    let root = lab.inside().volatile().join("roots/toolbox/root");
+    let root = toolbox(lab);
     let wrap = |program: &str| -> Try<PathBuf> {
         let path = scratch.join(program);
         let script = format!("#!/bin/sh\nexec chroot {} {program} \"$@\"\n", root.display());
@@ -166,6 +166,11 @@ pub(crate) fn tools(lab: &Lab, scratch: &Path) -> Try<Tools> {
         home: "/root".into(),
         env: vec![("NIX_USER_CONF_FILES".into(), settings.into())],
     })
+}
+
+/// Where that root lies.
+pub(crate) fn toolbox(lab: &Lab) -> PathBuf {
+    lab.inside().volatile().join("roots/toolbox/root")
 }
 
 fn attribute(name: &str) -> Try<Attribute> {
