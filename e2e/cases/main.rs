@@ -93,6 +93,7 @@ fn all() -> Vec<Case> {
         nix_lib::an_inventory_becomes_configurations,
         nix_lib::what_is_not_known_is_refused_and_nothing_else,
         nix_lib::the_controllers_evaluator_gives_it_the_inventory,
+        nix_lib::a_service_of_another_repository_is_an_input,
         nix_lib::the_template_passes_flake_check,
         nix_lib::the_modules_fit_the_real_lib,
         isolation::two_labs_live_side_by_side,

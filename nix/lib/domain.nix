@@ -179,8 +179,7 @@ let
       label = labelOf name;
       cluster = element.parent;
       domain = domain.name;
-      addresses = addressesOf name;
-      inherit (element) labels source;
+      inherit (element) addresses labels source;
       inherit (resource) host;
       interfaces = listToAttrs (
         map (interface: {
@@ -192,8 +191,7 @@ let
         }) resource.interfaces
       );
       virtualHosts = map (child: {
-        inherit (child) name;
-        addresses = addressesOf child.name;
+        inherit (child) name addresses;
         label = labelOf child.name;
       }) (hierarchy.tree.children name "host");
     };
@@ -263,18 +261,26 @@ let
     )
   );
 
-  # Why the configuration of a machine is not known: because of a role of which nobody knows whether
-  # the machine plays it. To go on without it would mean to remove the service where it runs.
+  # A field that nobody knows counts in strict evaluations only: a newer controller may have added it.
+  bySource = groupBy (problem: problem.source) (
+    filter (problem: problem.reason != "UnknownField") hierarchy.problems
+  );
+  byElement = groupBy (problem: problem.element) (
+    filter (problem: problem.element != null) hierarchy.problems
+  );
+
+  # Why the configuration of a machine is not known: because something of its own description is lost,
+  # or because of a role of which nobody knows whether the machine plays it. To go on without the one
+  # or the other would mean to remove what is in use.
   problemsOf =
     machine:
     let
-      perhaps = perhapsPlayed.${machine} or [ ];
-      certain = played.${machine} or [ ];
+      roles = perhapsPlayed.${machine} or [ ] ++ played.${machine} or [ ];
     in
     distinct (
-      openIn.${elements.${machine}.parent} or [ ]
-      ++ concatMap (role: role.problems) perhaps
-      ++ concatMap (role: installed.${role.service}.problems) (perhaps ++ certain)
+      bySource.${elements.${machine}.source} or [ ]
+      ++ openIn.${elements.${machine}.parent} or [ ]
+      ++ concatMap (role: byElement.${role.name} or [ ] ++ installed.${role.service}.problems) roles
     );
 
   distinct =

@@ -1,171 +1,22 @@
 //! The Nix library: that it says of names what the controller says, and that what it makes of an
 //! inventory can be delivered.
 
+mod library;
+mod names;
 mod question;
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, path::Path};
 
 use cim_e2e::lab::Lab;
 use cim_names::Inventory;
 use cim_nixos::{Attribute, InventoryJson, Limits, Nix, Source};
-use proptest::{
-    strategy::{Strategy, ValueTree},
-    test_runner::TestRunner,
-};
-use question::{Question, questions};
+use library::{Library, copy};
+pub(crate) use names::names_mean_the_same_as_to_the_controller;
 use serde_json::{Value, json};
 
 use crate::{harness::Outcome, nixos::tools};
 
 type Try<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
-
-/// So many hierarchies are compared, the same ones in each run.
-const HIERARCHIES: usize = 1000;
-/// So often a difference is asked for in a smaller hierarchy; each time costs a run of Nix.
-const MAX_SHRINKS: usize = 200;
-
-/// The library as a machine of the lab sees it: a copy, since the repository is not visible there.
-struct Library<'lab> {
-    lab: &'lab Lab,
-    dir: PathBuf,
-}
-
-impl<'lab> Library<'lab> {
-    fn new(lab: &'lab Lab, name: &str) -> Try<Self> {
-        let dir = lab.scratch(name)?;
-        let repository = Lab::fixture("..").join("..");
-        for (from, to) in [
-            (repository.join("flake.nix"), "cim/flake.nix"),
-            (repository.join("nix"), "cim/nix"),
-            (repository.join("controller/nixos/host"), "cim/controller/nixos/host"),
-            (Lab::fixture("nixpkgs"), "nixpkgs"),
-            (Lab::fixture("nix-lib"), "nix-lib"),
-        ] {
-            copy(&from, &dir.join(to))?;
-        }
-        Ok(Self { lab, dir })
-    }
-
-    /// The value of an expression that sees the files of `dir` below `./`.
-    fn evaluate(&self, expression: &str) -> Try<Value> {
-        let file = self.dir.join("expression.nix");
-        fs::write(&file, expression)?;
-        let file = file.display().to_string();
-        let text = self.lab.tool("nix-instantiate", &["--eval", "--strict", "--json", &file])?;
-        Ok(serde_json::from_str(&text)?)
-    }
-
-    fn answers(&self, questions: &[&Question]) -> Try<Vec<Value>> {
-        let asked: Vec<_> = questions.iter().map(|question| question.to_json()).collect();
-        fs::write(self.dir.join("questions.json"), serde_json::to_vec(&asked)?)?;
-        let answers = self.evaluate(
-            "import ./nix-lib/compare.nix { lib = ./cim/nix/lib; questions = ./questions.json; }",
-        )?;
-        match answers {
-            Value::Array(answers) if answers.len() == questions.len() => Ok(answers),
-            other => Err(format!("{} questions, and the answer {other}", questions.len()).into()),
-        }
-    }
-
-    /// The first part in which the answers differ.
-    fn difference(&self, question: &Question) -> Try<Option<String>> {
-        let got = self.answers(&[question])?.pop().unwrap_or_default();
-        Ok(difference(&question.answers(), &got))
-    }
-}
-
-pub(crate) async fn names_mean_the_same_as_to_the_controller(lab: &Lab) -> Outcome {
-    let library = Library::new(lab, "nix-lib-names")?;
-    let mut runner = TestRunner::deterministic();
-    let mut trees = (0..HIERARCHIES)
-        .map(|_| questions().new_tree(&mut runner).map_err(|why| why.to_string()))
-        .collect::<Result<Vec<_>, _>>()?;
-    let asked: Vec<_> = trees.iter().map(ValueTree::current).collect();
-    let answers = library.answers(&asked.iter().collect::<Vec<_>>())?;
-    let differing = asked
-        .iter()
-        .zip(&answers)
-        .position(|(question, got)| difference(&question.answers(), got).is_some());
-    if let Some(index) = differing {
-        let tree = trees.swap_remove(index);
-        return Err(smallest(&library, tree)?.into());
-    }
-    let count = |part: &str| -> usize {
-        answers.iter().map(|answer| answer[part].as_object().map_or(0, serde_json::Map::len)).sum()
-    };
-    let length = |part: &str| -> usize {
-        answers.iter().map(|answer| answer[part].as_array().map_or(0, Vec::len)).sum()
-    };
-    println!(
-        "compared {HIERARCHIES} hierarchies: {} elements, {} addresses, {} roles, {} problems, {} queries",
-        count("elements"),
-        count("addresses"),
-        count("roles"),
-        length("problems"),
-        length("answers"),
-    );
-    Ok(())
-}
-
-/// Makes a question on which both differ as small as may be, and shows it.
-fn smallest(library: &Library<'_>, mut tree: impl ValueTree<Value = Question>) -> Try<String> {
-    let mut found = tree.current();
-    let mut moved = tree.simplify();
-    for _ in 0..MAX_SHRINKS {
-        if !moved {
-            break;
-        }
-        let candidate = tree.current();
-        if library.difference(&candidate)?.is_some() {
-            found = candidate;
-            moved = tree.simplify();
-        } else {
-            moved = tree.complicate();
-        }
-    }
-    let why = library.difference(&found)?.unwrap_or_default();
-    let shown = serde_json::to_string_pretty(&found.to_json())?;
-    Ok(format!("the Nix library and cim-names differ: {why}\nof\n{shown}"))
-}
-
-fn difference(want: &Value, got: &Value) -> Option<String> {
-    let (want, got) = (comparable(want), comparable(got));
-    let parts = want.as_object()?;
-    let part = parts.iter().find(|(part, value)| **value != got[part.as_str()])?;
-    let (name, value) = part;
-    let pretty = |value: &Value| serde_json::to_string_pretty(value).unwrap_or_default();
-    Some(format!("{name}\ncim-names: {}\nnix/lib: {}", pretty(value), pretty(&got[name.as_str()])))
-}
-
-/// Without the messages about text of other scripts: there the library asks for A-labels first.
-fn comparable(answers: &Value) -> Value {
-    let mut answers = answers.clone();
-    for problem in answers["problems"].as_array_mut().into_iter().flatten() {
-        if !problem["message"].as_str().is_some_and(str::is_ascii) {
-            problem["message"] = json!(null);
-        }
-    }
-    answers
-}
-
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    if !from.is_dir() {
-        if let Some(parent) = to.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        return fs::copy(from, to).map(drop);
-    }
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        copy(&entry.path(), &to.join(entry.file_name()))?;
-    }
-    Ok(())
-}
 
 /// The configurations that can be had, and the reasons why others cannot.
 fn standing(domain: &Value) -> (Vec<&str>, BTreeSet<&str>) {
@@ -230,7 +81,7 @@ pub(crate) async fn what_is_not_known_is_refused_and_nothing_else(lab: &Lab) -> 
     let domain =
         library.evaluate("import ./nix-lib/domain.nix { cim = ./cim; nixpkgs = ./nixpkgs; }")?;
     let dev = ["host1-dev", "host2-dev"];
-    let cases: [(&str, &[&str], &[&str]); 13] = [
+    let cases: [(&str, &[&str], &[&str]); 14] = [
         ("sound", &ALL, &[]),
         ("accepted", &ALL, &[]),
         ("onlyInProd", &ALL, &[]),
@@ -239,8 +90,10 @@ pub(crate) async fn what_is_not_known_is_refused_and_nothing_else(lab: &Lab) -> 
         // Anybody in the cluster may have been meant.
         ("unknownSelector", &dev, &["UnknownSelector"]),
         ("namelessRole", &dev, &["BadLabel"]),
-        // Whoever looks at the address that was lost.
+        // The machine itself, and whoever looks at the address that was lost.
         ("badAddress", &["alone", "host1-prod", "host2-prod"], &["BadAddress"]),
+        // Those who play the role.
+        ("badPort", &["alone", "host1-dev", "host2-dev"], &["BadPort"]),
         ("misspelt", &ALL, &["UnknownField"]),
         ("strict", &[], &["Cardinality"]),
         // Whoever would run what nobody vouches for.
@@ -257,28 +110,33 @@ pub(crate) async fn what_is_not_known_is_refused_and_nothing_else(lab: &Lab) -> 
     // Why can be read beside a configuration, without evaluating it.
     assert_eq!(domain["wrongCount"]["refused"]["host1-prod"], json!(["Cardinality"]));
     assert_eq!(domain["wrongCount"]["refused"]["host1-dev"], json!([]));
+    assert_eq!(domain["badAddress"]["refused"]["host2-dev"], json!(["BadAddress"]));
+    Ok(())
+}
+
+pub(crate) async fn a_service_of_another_repository_is_an_input(lab: &Lab) -> Outcome {
+    let library = Library::new(lab, "nix-lib-input")?;
+    let flake = format!("path:{}/nix-lib/consumer", library.dir.display());
+    let service = format!("path:{}/nix-lib/service", library.dir.display());
+    let greetings = library.nix(
+        &["eval", "--json", &format!("{flake}#nixosConfigurations")],
+        &[
+            "--override-input",
+            "greeter",
+            &service,
+            "--apply",
+            "builtins.mapAttrs (_: machine: machine.config.environment.etc.greeting.text)",
+        ],
+    )?;
+    let greetings: Value = serde_json::from_str(&greetings)?;
+    assert_eq!(greetings, json!({"host1": "good morning", "host2": "good morning"}));
     Ok(())
 }
 
 pub(crate) async fn the_template_passes_flake_check(lab: &Lab) -> Outcome {
     let library = Library::new(lab, "nix-lib-template")?;
-    let here = library.dir.display();
-    let flake = format!("path:{here}/cim/nix/template");
-    let (cim, nixpkgs) = (format!("path:{here}/cim"), format!("path:{here}/nixpkgs"));
-    let nix = |arguments: &[&str]| {
-        let with = [
-            "--extra-experimental-features",
-            "nix-command flakes",
-            "--no-write-lock-file",
-            "--override-input",
-            "cim",
-            &cim,
-            "--override-input",
-            "nixpkgs",
-            &nixpkgs,
-        ];
-        lab.tool("nix", &[arguments, &with].concat())
-    };
+    let flake = format!("path:{}/cim/nix/template", library.dir.display());
+    let nix = |arguments: &[&str]| library.nix(arguments, &[]);
     nix(&["flake", "check", &flake])?;
 
     // The machine in front knows the others' addresses.
