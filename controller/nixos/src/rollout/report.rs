@@ -154,7 +154,7 @@ impl View<'_> {
             Phase::Paused => {
                 let moving = self.names(is_moving);
                 let finish =
-                    moving.map(|names| format!(": {names} are finished")).unwrap_or_default();
+                    moving.map(|names| format!(": {names} to be finished")).unwrap_or_default();
                 format!("paused in {}{finish}", self.wave())
             }
             Phase::WaitingForWindow => format!("{} waits for a window", self.wave()),
