@@ -51,6 +51,7 @@ impl Budget {
     pub(super) const fn spend_on_revoke(&mut self) -> bool {
         let left = self.may_move();
         self.moving += left as usize;
+        self.unavailable += left as usize;
         left
     }
 
@@ -70,12 +71,16 @@ pub(super) fn is_moving(member: &Member<'_>, state: &State) -> bool {
         && !state.aborted
         && matches!(
             member.standing,
-            Standing::Outdated | Standing::Unhealthy | Standing::Unreachable | Standing::Unknown
+            Standing::Outdated
+                | Standing::StagedBack
+                | Standing::Unhealthy
+                | Standing::Unreachable
+                | Standing::Unknown
         );
     // One that is down on its way back is not waited for: it would keep all others there.
     let to_go_back = has(&state.revoked)
         && member.took
         && member.standing.is_healthy()
-        && member.standing != Standing::Staged;
+        && member.standing != Standing::StagedBack;
     member.standing == Standing::Updating || has(&state.rebooting) || to_take || to_go_back
 }

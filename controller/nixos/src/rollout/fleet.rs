@@ -15,8 +15,12 @@ pub enum Standing {
     Updating,
     /// It is healthy and runs another closure than the release's.
     Outdated,
-    /// It is healthy; what it is to run is set to boot, and nothing but a reboot is missing.
+    /// It is healthy and will boot the release's closure, but runs another: nothing but a reboot is
+    /// missing.
     Staged,
+    /// It is healthy and runs the release's closure, but will boot that of the release to go back to
+    /// ([`State::goes_back_to`]): it is back after a reboot.
+    StagedBack,
     /// This release failed there: it was refused, its activation failed, it went back by itself, or
     /// its checks failed afterwards.
     Failed {
@@ -41,7 +45,7 @@ impl Standing {
     /// Whether it serves and nobody is working on it.
     pub(super) const fn is_healthy(self) -> bool {
         match self {
-            Self::Updated | Self::Outdated | Self::Staged => true,
+            Self::Updated | Self::Outdated | Self::Staged | Self::StagedBack => true,
             Self::Failed { healthy, .. } => healthy,
             Self::Updating | Self::Unhealthy | Self::Unreachable | Self::Unknown | Self::Exempt => {
                 false

@@ -15,7 +15,10 @@ pub(super) fn withdraw(policy: &Policy, fleet: &Fleet, state: &mut State, openin
 /// Grants as many reboots as may go.
 pub(super) fn grant(policy: &Policy, fleet: &Fleet, state: &mut State, opening: Opening) {
     let mut budget = Budget::of(policy, fleet, state);
-    for member in fleet.members(state) {
+    let mut members = fleet.members(state);
+    // Those on their way back do not ask whether others are down, so the others ask after them.
+    members.sort_by_key(|member| !is_going_back(member, state));
+    for member in members {
         let wanted = !state.rebooting.contains(member.name)
             && is_next(&member, state)
             && is_allowed(&member, policy, state, opening);
@@ -55,8 +58,8 @@ fn is_next(member: &Member<'_>, state: &State) -> bool {
     // What is to go back does so first.
     let goes_back = is_going_back(member, state);
     match member.standing {
-        Standing::Staged => true,
-        Standing::Updated => !goes_back,
+        Standing::Updated | Standing::Staged => !goes_back,
+        Standing::StagedBack => goes_back,
         Standing::Unhealthy => !goes_back && !admitted,
         // It would have to reboot once more after the release.
         Standing::Outdated => state.held && !admitted,

@@ -12,6 +12,8 @@ use super::{Fleet, Opening, Policy, revoke, wave};
 
 /// How many machines a message names.
 const NAMED: usize = 3;
+/// The status has room for 1024 characters; names may have 253 each.
+const MAX_MESSAGE: usize = 1000;
 
 /// How a rollout stands. The words are those of the API, which has two more for what comes before:
 /// `Building` and `WaitingForApproval`.
@@ -45,7 +47,7 @@ pub(super) fn report(
     let members = fleet.members(&state);
     let view = View { policy, fleet, state: &state, opening, members: &members };
     let phase = view.phase();
-    let message = view.message(phase);
+    let message = view.message(phase).chars().take(MAX_MESSAGE).collect();
     let next_window = view.next_window();
     let recheck = view.recheck(now);
     let going_back = revoke::applies(policy, &state).then(|| {
@@ -171,10 +173,8 @@ impl View<'_> {
         let parts = [
             self.names(|member, state| is_moving(member, state) && answers(member))
                 .map(|names| format!("works on {names}")),
-            self.names(|member, state| {
-                member.standing == Standing::Staged && !is_moving(member, state)
-            })
-            .map(|names| format!("{names}: a reboot is owed")),
+            self.names(|member, state| is_staged(member) && !is_moving(member, state))
+                .map(|names| format!("{names}: a reboot is owed")),
             self.names(|member, state| state.failed.contains(member.name))
                 .map(|names| format!("{names} failed: correct it in a new release, or try again")),
             self.silent(),
@@ -240,6 +240,10 @@ impl View<'_> {
 
 fn list(members: &[Member<'_>]) -> String {
     enumerate(&members.iter().map(|member| member.name).collect::<Vec<_>>())
+}
+
+fn is_staged(member: &Member<'_>) -> bool {
+    matches!(member.standing, Standing::Staged | Standing::StagedBack)
 }
 
 fn answers(member: &Member<'_>) -> bool {

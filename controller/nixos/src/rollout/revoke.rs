@@ -16,11 +16,13 @@ pub(super) fn applies(policy: &Policy, state: &State) -> bool {
 
 /// Tells machines to go back, as many as may go at a time.
 pub(super) fn tell(policy: &Policy, fleet: &Fleet, state: &mut State) {
-    let (free, dear): (Vec<_>, Vec<_>) = fleet
-        .members(state)
-        .into_iter()
-        .filter(|member| may_be_told(member, state))
-        .partition(|member| !member.took || !member.standing.is_healthy());
+    let (free, dear): (Vec<_>, Vec<_>) =
+        fleet.members(state).into_iter().filter(|member| may_be_told(member, state)).partition(
+            |member| {
+                let costs = member.took && member.standing.is_healthy();
+                !costs || member.standing == Standing::StagedBack
+            },
+        );
     for member in free {
         tell_one(state, member.name);
     }

@@ -68,7 +68,10 @@ pub(super) fn is_left_behind(member: &Member<'_>, members: &[Member<'_>], state:
 /// Whether it is this machine's turn to be admitted, as far as the waves go.
 pub(super) fn is_due(member: &Member<'_>, state: &State) -> bool {
     (state.completed || member.wave <= state.wave)
-        && matches!(member.standing, Standing::Outdated | Standing::Unhealthy)
+        && matches!(
+            member.standing,
+            Standing::Outdated | Standing::StagedBack | Standing::Unhealthy
+        )
         && !state.admitted.contains(member.name)
         && !state.failed.contains(member.name)
         && !state.rebooting.contains(member.name)

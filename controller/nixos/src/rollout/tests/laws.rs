@@ -25,10 +25,14 @@ fn reboot_policies() -> impl Strategy<Value = RebootPolicy> {
 }
 
 fn hosts() -> impl Strategy<Value = Vec<Host>> {
-    let host = (0..3_usize, prop::bool::weighted(0.1)).prop_map(|(wave, unchanged)| Host {
+    let permitted = select(vec![RebootPolicy::InWindow, RebootPolicy::Immediately]);
+    let host = (0..3_usize, prop::bool::weighted(0.1), prop::option::weighted(0.2, permitted));
+    let host = host.prop_map(|(wave, unchanged, by_reboot)| Host {
         wave,
         unchanged,
         runs: 1,
+        staged: None,
+        by_reboot,
         job: None,
         answers: true,
         well: true,

@@ -34,6 +34,10 @@ pub(super) struct Host {
     pub(super) unchanged: bool,
     /// The release whose closure it runs; 0 for one that no release knows.
     pub(super) runs: u32,
+    /// The release whose closure it will boot, if that is another one.
+    pub(super) staged: Option<u32>,
+    /// A closure takes effect by a reboot only, and with this policy.
+    pub(super) by_reboot: Option<RebootPolicy>,
     pub(super) job: Option<Job>,
     pub(super) answers: bool,
     pub(super) well: bool,
@@ -108,7 +112,11 @@ impl Host {
         self.unchanged || self.runs == release
     }
 
-    fn standing(&self, release: u32, attempt: u32) -> Standing {
+    fn boots(&self, release: u32) -> bool {
+        self.staged.map_or_else(|| self.has(release), |staged| staged == release)
+    }
+
+    fn standing(&self, release: u32, attempt: u32, back: Option<u32>) -> Standing {
         if !self.answers {
             return Standing::Unreachable;
         }
@@ -119,7 +127,11 @@ impl Host {
                 Standing::Failed { attempt, healthy: self.well }
             }
             _ if !self.well => Standing::Unhealthy,
-            _ if self.has(release) => Standing::Updated,
+            _ if self.staged == Some(release) => Standing::Staged,
+            _ if self.staged.is_some() && self.staged == back && self.runs == release => {
+                Standing::StagedBack
+            }
+            _ if self.has(release) && self.boots(release) => Standing::Updated,
             _ => Standing::Outdated,
         }
     }
@@ -144,8 +156,9 @@ impl World {
         let release = id(self.release);
         let back = number(self.state.goes_back_to(&release));
         let machine = |host: &Host| Machine {
-            standing: host.standing(self.release, self.state.attempt),
-            took: host.has(self.release) && !back.is_some_and(|back| host.has(back)),
+            standing: host.standing(self.release, self.state.attempt, back),
+            took: !host.unchanged
+                && (host.runs == self.release || host.staged == Some(self.release)),
             reboot: host.reboot,
         };
         let wave = |n| {
@@ -199,7 +212,7 @@ impl World {
             _ => None,
         };
         match wanted {
-            Some(wanted) if !host.has(wanted) => {
+            Some(wanted) if !host.boots(wanted) => {
                 host.job = Some(Job::Take { release: wanted, attempt });
             }
             _ if may_reboot && host.reboot.is_some() => host.job = Some(Job::Reboot),
@@ -228,7 +241,10 @@ impl World {
             Event::Answers { answers, .. } => host.answers = answers,
             Event::Well { well, .. } => host.well = well,
             Event::Suspended { suspended, .. } => host.suspended = suspended,
-            Event::OwesReboot { policy, .. } => host.reboot = Some(policy),
+            Event::OwesReboot { policy, .. } if host.staged.is_none() => {
+                host.reboot = Some(policy);
+            }
+            Event::OwesReboot { .. } => {}
             Event::Step { end, .. } => self.step(&host_name, end),
             Event::Decide { dies } => drop(self.decide(dies)),
             Event::Pass { seconds } => self.now += seconds,
@@ -305,10 +321,14 @@ impl World {
         let begins = |name: &String| {
             let host = &self.hosts[name];
             let takes = new.admitted.contains(name)
-                && !host.has(self.release)
+                && !host.boots(self.release)
                 && !new.failed.contains(name)
                 && !new.aborted;
-            let returns = new.revoked.contains(name) && fleet.machines[name].took && serves(name);
+            let machine = &fleet.machines[name];
+            let returns = new.revoked.contains(name)
+                && machine.took
+                && machine.standing != Standing::StagedBack
+                && serves(name);
             // Whether one that fell silent under an earlier release is at work cannot be known. It
             // counts as unavailable in any case.
             let works = host.job.is_some() && host.answers;
@@ -328,7 +348,10 @@ impl World {
         let forward =
             |names: &[&String]| names.iter().any(|name| serves(name) && !goes_back(&name));
         if forward(admitted) || forward(rebooting) {
-            assert!(down <= max, "{down} of {max} are unavailable, {admitted:?} {rebooting:?}");
+            assert!(
+                down <= max,
+                "{down} of {max} are unavailable, {admitted:?} {rebooting:?} {new:?} {fleet:?}"
+            );
         }
         let changes = |name: &&&String| fleet.machines[**name].took && serves(name);
         if !admitted.is_empty() || told.iter().any(|name| changes(&name)) {
@@ -368,6 +391,18 @@ impl World {
 }
 
 impl Host {
+    fn take(&mut self, release: u32) {
+        if self.staged.take().is_some() {
+            self.reboot = None;
+        }
+        if self.by_reboot.is_some() && self.runs != release {
+            self.staged = Some(release);
+            self.reboot = self.by_reboot;
+        } else {
+            self.runs = release;
+        }
+    }
+
     fn finish(&mut self, job: Job, end: End) {
         if !self.answers {
             return;
@@ -376,10 +411,11 @@ impl Host {
         match (job, end) {
             (Job::Reboot, end) => {
                 self.reboot = None;
+                self.runs = self.staged.take().unwrap_or(self.runs);
                 self.well = !matches!(end, End::Broken | End::Sick);
             }
             (Job::Take { release, .. }, End::Well | End::Sick) => {
-                self.runs = release;
+                self.take(release);
                 self.failed = None;
                 self.well = matches!(end, End::Well);
             }
@@ -388,6 +424,7 @@ impl Host {
             }
             (Job::Take { release, attempt }, End::Broken) => {
                 self.runs = release;
+                self.staged = None;
                 self.failed = Some((release, attempt));
                 self.well = false;
             }
