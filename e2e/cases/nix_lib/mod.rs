@@ -182,7 +182,9 @@ pub(crate) async fn the_controllers_evaluator_gives_it_the_inventory(lab: &Lab) 
     let names = ["dev1", "prod1", "prod2"];
     let names = names.iter().map(|name| name.parse()).collect::<Result<Vec<Attribute>, _>>()?;
     let evaluate = async |members: u32| -> Try<_> {
-        let given: InventoryJson = evaluated_inventory(members)?.canonical_json().parse()?;
+        let canonical = evaluated_inventory(members)?.canonical_json();
+        let given: InventoryJson = canonical.parse()?;
+        assert_eq!(given.as_str(), canonical, "both spell an inventory alike");
         let evaluation = nix.evaluate(&source, Some(&given), &names).await?;
         assert_eq!(evaluation.inventory.as_ref(), Some(given.hash()), "the flake takes it");
         Ok(evaluation.configurations)

@@ -44,12 +44,13 @@ pub(crate) async fn names_mean_the_same_as_to_the_controller(lab: &Lab) -> Outco
         answers.iter().map(|answer| answer[part].as_array().map_or(0, Vec::len)).sum()
     };
     println!(
-        "compared {HIERARCHIES} hierarchies: {} elements, {} addresses, {} roles, {} problems, {} queries",
+        "compared {HIERARCHIES} hierarchies: {} elements, {} addresses, {} roles, {} problems, {} queries, {} written addresses",
         count("elements"),
         count("addresses"),
         count("roles"),
         length("problems"),
         length("answers"),
+        length("hosts"),
     );
     Ok(())
 }

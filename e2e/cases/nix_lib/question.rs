@@ -1,10 +1,13 @@
 //! Generated hierarchies with questions about them, and the answers of `cim-names`, in the form in
 //! which `e2e/fixtures/nix-lib/compare.nix` writes down those of the Nix library.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use cim_names::{
-    Error, Fqdn, Hierarchy, Inventory, Member, Selector, reverse_name,
+    Error, Fqdn, Hierarchy, Inventory, Label, Member, Selector, host_address, reverse_name,
     testkit::{messy, selector, sound},
 };
 use proptest::{
@@ -20,6 +23,10 @@ use sha2::{Digest, Sha256};
 pub(super) struct Question {
     pub(super) inventory: Inventory,
     queries: Vec<(Query, Index)>,
+    /// As somebody may write the address of a host.
+    hosts: Vec<String>,
+    /// As somebody may write a label.
+    labels: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -34,8 +41,93 @@ enum Query {
 /// Questions about inventories, sound ones and, more often, others.
 pub(super) fn questions() -> impl Strategy<Value = Question> {
     let inventory = prop_oneof![4 => messy().boxed(), 1 => sound().boxed()];
-    (inventory, vec((query(), any::<Index>()), 6..12))
-        .prop_map(|(inventory, queries)| Question { inventory, queries })
+    (inventory, vec((query(), any::<Index>()), 6..12), vec(host(), 4..8), vec(label(), 1..3))
+        .prop_map(|(inventory, queries, hosts, labels)| Question {
+            inventory,
+            queries,
+            hosts,
+            labels,
+        })
+}
+
+/// Addresses of every sort, many of them at an edge, with and without a prefix length.
+fn host() -> impl Strategy<Value = String> {
+    let octet =
+        prop_oneof![select(vec![0, 1, 10, 127, 169, 192, 224, 239, 240, 254, 255]), any::<u8>()];
+    let v4 =
+        prop::array::uniform4(octet).prop_map(|octets| octets.map(|o| o.to_string()).join("."));
+    let group = prop_oneof![
+        4 => Just(0_u16),
+        2 => select(vec![1, 0xfe80, 0xfebf, 0xfec0, 0xff02, 0xffff, 0x2001, 0xfd00]),
+        1 => any::<u16>(),
+    ];
+    let v6 = (prop::array::uniform8(group), any::<bool>()).prop_map(|(groups, long)| {
+        if long {
+            groups.map(|group| format!("{group:04X}")).join(":")
+        } else {
+            Ipv6Addr::from(groups).to_string()
+        }
+    });
+    let odd = select(vec![
+        "",
+        ":",
+        "::",
+        ":::",
+        "1::2::3",
+        "::1.2.3.4",
+        "1.2.3.4::",
+        "1:2:3:4:5:6:1.2.3.4",
+        "1:2:3:4:5:6:7::",
+        "1:2:3:4:5:6:7:8:9",
+        "1:2:3:4:5:6:7:1.2.3.4",
+        "12345::",
+        "::g",
+        "1.2.3",
+        "1.2.3.4.5",
+        "01.2.3.4",
+        "1.2.3.256",
+        "fe80::1%eth0",
+        "::ffff:10.0.0.1",
+        " 10.0.0.1",
+        "10.0.0.1 ",
+        "0x0a.0.0.1",
+    ]);
+    let length = prop_oneof![
+        2 => Just(String::new()),
+        6 => (0..34_u8).prop_map(|n| format!("/{n}")),
+        2 => (30..131_u8).prop_map(|n| format!("/{n}")),
+        1 => select(vec!["/", "/+8", "/08", "/x", "/8/8"]).prop_map(str::to_owned),
+    ];
+    let address = prop_oneof![3 => v4, 3 => v6, 1 => odd.prop_map(str::to_owned)];
+    (address, length).prop_map(|(address, length)| address + &length)
+}
+
+/// ASCII only: what other scripts mean, the controller says.
+fn label() -> impl Strategy<Value = String> {
+    let odd = select(vec![
+        "",
+        "-",
+        "a-",
+        "-a",
+        "A",
+        "3com",
+        "a_b",
+        "a.b",
+        "ab--c",
+        "xn--",
+        "xn--a",
+        "xn--bcher-kva",
+        "XN--BCHER-KVA",
+        "xn--mnchen-3ya",
+        "xn--zzzzzz",
+        "xn--nxasmq6b",
+        "xn--a-",
+        "xn--99999999999",
+        "xn---",
+        "x\tb",
+        "a b",
+    ]);
+    prop_oneof![odd.prop_map(str::to_owned), (60..66_usize).prop_map(|length| "a".repeat(length)),]
 }
 
 fn query() -> impl Strategy<Value = Query> {
@@ -65,7 +157,9 @@ impl Question {
             .collect();
         let inventory: Value =
             serde_json::from_str(&self.inventory.canonical_json()).unwrap_or_default();
-        json!({"inventory": inventory, "queries": queries})
+        json!({
+            "inventory": inventory, "queries": queries, "hosts": self.hosts, "labels": self.labels,
+        })
     }
 
     /// The answers of `cim-names`.
@@ -105,6 +199,8 @@ impl Question {
             "elements": elements, "addresses": addresses, "roles": roles,
             "zones": hierarchy.zones().collect::<Vec<_>>(),
             "problems": problems(&hierarchy), "answers": answers,
+            "hosts": self.hosts.iter().map(|host| text(host_address(host))).collect::<Vec<_>>(),
+            "labels": self.labels.iter().map(|label| text(Label::parse(label))).collect::<Vec<_>>(),
         })
     }
 
@@ -149,6 +245,11 @@ fn answer(hierarchy: &Hierarchy, query: &str, scope: &Fqdn) -> Value {
     }
 }
 
+/// What was read, or why it could not be.
+fn text(read: Result<impl ToString, Error>) -> String {
+    read.map_or_else(|why| why.to_string(), |value| value.to_string())
+}
+
 fn members<'m>(members: impl Iterator<Item = &'m Member>) -> BTreeMap<&'m str, Value> {
     members
         .map(|member| {
@@ -161,15 +262,13 @@ fn members<'m>(members: impl Iterator<Item = &'m Member>) -> BTreeMap<&'m str, V
         .collect()
 }
 
-/// As the library sorts them, and without proposals of what may have been meant, which it does not
-/// make.
+/// As the library sorts them.
 fn problems(hierarchy: &Hierarchy) -> Vec<Value> {
     let mut problems: Vec<_> = hierarchy
         .problems()
         .iter()
         .map(|problem| {
             let message = problem.error.to_string();
-            let message = message.split("; did you mean").next().unwrap_or_default().to_owned();
             (problem.source.as_str(), &problem.field, problem.error.reason(), message, problem)
         })
         .collect();

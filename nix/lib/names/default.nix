@@ -55,6 +55,7 @@ in
     errors
     address
     fqdn
+    label
     selector
     sortProblems
     ;

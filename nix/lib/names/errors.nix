@@ -1,5 +1,5 @@
 # What can be wrong, each as `{ reason, message }` with what a program may want to know beside. Reasons
-# and messages are those of the controller, but for proposals of what may have been meant.
+# and messages are those of the controller.
 let
   inherit (builtins)
     concatStringsSep
@@ -103,9 +103,11 @@ in
     reason = "UnknownInterface";
     message = "the primary interface `${got}` is none of this machine's: ${list known}";
   };
-  unknownSelector = selector: scope: {
+  unknownSelector = selector: scope: near: {
     reason = "UnknownSelector";
-    message = "`${selector}` names nothing within ${scope}";
+    message = "`${selector}` names nothing within ${scope}${
+      if near == [ ] then "" else "; did you mean ${concatStringsSep " or " near}?"
+    }";
   };
   ambiguousSelector = selector: scope: candidates: {
     reason = "AmbiguousSelector";

@@ -25,6 +25,11 @@ let
     host = 6;
   };
 
+  typos = import ./typos.nix { inherit text; };
+  # How many slips apart a name may be to be proposed, and how many are.
+  maxTypos = 2;
+  maxHints = 3;
+
   # Attribute values come sorted by name, and sorting is stable.
   byKind = builtins.sort (a: b: kindOrder.${a.kind} < kindOrder.${b.kind});
 
@@ -74,13 +79,38 @@ rec {
     if selector ? label then
       { ok = labelled selector.label selector.value scope; }
     else if found == [ ] then
-      { error = errors.unknownSelector selector.text scope; }
+      { error = errors.unknownSelector selector.text scope (near name); }
     else if builtins.length found > 1 then
       {
         error = errors.ambiguousSelector selector.text scope (text.sortStrings (map qualified found));
       }
     else
       { ok = found; };
+
+  # What may have been meant: elements whose own label is spelled almost like the first one asked for.
+  near =
+    name:
+    let
+      first = fqdn.firstLabel name;
+      size = builtins.stringLength first;
+      apart = label: builtins.stringLength label - size;
+      alike =
+        label:
+        let
+          slips = typos label first;
+        in
+        if apart label <= maxTypos && apart label >= -maxTypos && slips <= maxTypos && slips < size then
+          map (element: { inherit slips element; }) byFirstLabel.${label}
+        else
+          [ ];
+      found = builtins.sort (a: b: a.slips < b.slips || (a.slips == b.slips && a.element.name < b.element.name)) (
+        builtins.concatMap alike (builtins.attrNames byFirstLabel)
+      );
+      count = builtins.length found;
+    in
+    map (each: qualified each.element) (
+      builtins.genList (builtins.elemAt found) (if count > maxHints then maxHints else count)
+    );
 
   search =
     name: scope: fits:
