@@ -1,11 +1,13 @@
 //! Checks that are made from here: does a machine serve?
 
+mod tls;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use cim_crds::machine::activation::{Check, HttpCheck, Scheme, TcpCheck};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -29,6 +31,8 @@ pub(crate) enum Probe {
         host: Option<String>,
         /// The expected status; 200 to 399 without.
         status: Option<u16>,
+        /// Whether to speak TLS, and to believe only a certificate that the system's roots vouch for.
+        tls: bool,
         /// For one attempt.
         timeout: Duration,
     },
@@ -41,14 +45,16 @@ impl Probe {
             Check::Tcp(TcpCheck { port, timeout }) => {
                 Ok(Self::Tcp { port: *port, timeout: timeout.as_std() })
             }
-            Check::Http(HttpCheck { scheme: Scheme::Https, .. }) => Err("an HTTPS check"),
-            Check::Http(HttpCheck { path, port, host, status, timeout, .. }) => Ok(Self::Http {
-                port: *port,
-                path: path.clone(),
-                host: host.clone(),
-                status: *status,
-                timeout: timeout.as_std(),
-            }),
+            Check::Http(HttpCheck { path, port, host, status, scheme, timeout }) => {
+                Ok(Self::Http {
+                    port: *port,
+                    path: path.clone(),
+                    host: host.clone(),
+                    status: *status,
+                    tls: *scheme == Scheme::Https,
+                    timeout: timeout.as_std(),
+                })
+            }
             Check::Nats(_) => Err("a NATS check"),
             Check::Command(_) => Err("a command check"),
         }
@@ -68,13 +74,15 @@ impl Probe {
         let target = SocketAddr::new(address, *port);
         let mut stream =
             TcpStream::connect(target).await.map_err(|error| error.kind().to_string())?;
-        let Self::Http { path, host, status, .. } = self else { return Ok(()) };
+        let Self::Http { path, host, status, tls, .. } = self else { return Ok(()) };
         let host = host.clone().unwrap_or_else(|| target.to_string());
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: cim-controller\r\nConnection: close\r\n\r\n"
-        );
-        stream.write_all(request.as_bytes()).await.map_err(|error| error.kind().to_string())?;
-        let found = status_of(&mut stream).await?;
+        let found = if *tls {
+            let name = host.split(':').next().unwrap_or_default().to_owned();
+            let mut stream = tls::connect(stream, name).await?;
+            get(&mut stream, &host, path).await?
+        } else {
+            get(&mut stream, &host, path).await?
+        };
         let expected = match status {
             Some(status) => found == *status,
             None => (200..400).contains(&found),
@@ -83,8 +91,21 @@ impl Probe {
     }
 }
 
+/// Asks for `path` and gives the status of the answer.
+async fn get(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    host: &str,
+    path: &str,
+) -> Result<u16, String> {
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: cim-controller\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.map_err(|error| error.kind().to_string())?;
+    status_of(stream).await
+}
+
 /// The status of an HTTP answer: all that matters of it.
-async fn status_of(stream: &mut TcpStream) -> Result<u16, String> {
+async fn status_of(stream: &mut (impl AsyncRead + Unpin)) -> Result<u16, String> {
     // `HTTP/1.1 200`
     let mut head = [0; 12];
     stream.read_exact(&mut head).await.map_err(|_| "the answer is not HTTP".to_owned())?;
@@ -99,7 +120,9 @@ impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { port, .. } => write!(f, "TCP port {port}"),
-            Self::Http { port, path, .. } => write!(f, "HTTP port {port} {path}"),
+            Self::Http { port, path, tls, .. } => {
+                write!(f, "{} port {port} {path}", if *tls { "HTTPS" } else { "HTTP" })
+            }
         }
     }
 }
@@ -126,7 +149,7 @@ mod tests {
 
     fn http(port: u16, status: Option<u16>) -> Probe {
         let timeout = Duration::from_secs(5);
-        Probe::Http { port, path: "/health".into(), host: None, status, timeout }
+        Probe::Http { port, path: "/health".into(), host: None, status, tls: false, timeout }
     }
 
     #[tokio::test]

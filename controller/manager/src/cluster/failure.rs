@@ -19,7 +19,7 @@ pub enum ClusterFailure {
     #[error("{field}: {why}")]
     Invalid {
         /// The field.
-        field: &'static str,
+        field: String,
         /// What it has, and what is wanted.
         why: String,
     },

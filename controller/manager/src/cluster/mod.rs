@@ -1,8 +1,11 @@
 //! Cluster: holds the release of its machines, and says whether all of it is available.
 
+mod approval;
 mod failure;
+mod history;
 mod release;
 mod report;
+mod waves;
 
 use std::sync::Arc;
 

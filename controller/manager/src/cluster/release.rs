@@ -43,7 +43,10 @@ pub(super) fn wanted(
         });
     }
     let invalid =
-        |field, why: cim_nixos::ParseError| ClusterFailure::Invalid { field, why: why.to_string() };
+        |field: &str, why: cim_nixos::ParseError| ClusterFailure::Invalid {
+            field: field.to_owned(),
+            why: why.to_string(),
+        };
     let source = cim_nixos::Source::parse(&spec.flake, spec.ref_.as_deref(), spec.rev.as_deref())
         .map_err(|why| invalid("spec.source", why))?;
     let machines = machines
