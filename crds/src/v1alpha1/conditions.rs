@@ -19,6 +19,8 @@ pub enum ConditionType {
     Available,
     /// Machine: it answers.
     Reachable,
+    /// Machine: its checks hold.
+    Healthy,
     /// Machine: it runs, and will boot, the closure that it should.
     InSync,
     /// Machine: what runs needs a reboot to take effect wholly.
@@ -60,6 +62,7 @@ impl ConditionType {
             Self::Paused => "Paused",
             Self::Available => "Available",
             Self::Reachable => "Reachable",
+            Self::Healthy => "Healthy",
             Self::InSync => "InSync",
             Self::RebootRequired => "RebootRequired",
             Self::ReleaseReady => "ReleaseReady",

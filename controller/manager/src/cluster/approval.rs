@@ -56,7 +56,10 @@ pub(super) fn find(
         (ApprovalPolicy::Automatic, _) => {
             let Some(sender) = sender else {
                 let message = format!("Cluster {} does not exist", promotion.from);
-                return Found { approval: accepted, waits: wait(reasons::REFERENCE_NOT_FOUND, message) };
+                return Found {
+                    approval: accepted,
+                    waits: wait(reasons::REFERENCE_NOT_FOUND, message),
+                };
             };
             match complete(sender) {
                 Some(release) => {
@@ -68,8 +71,10 @@ pub(super) fn find(
                     Found { approval: Some(approval), waits: None }
                 }
                 None => {
-                    let message = format!("Cluster {} is not Ready with its release", promotion.from);
-                    let waits = accepted.is_none().then(|| Wait::new("WaitingForApproval", message));
+                    let message =
+                        format!("Cluster {} is not Ready with its release", promotion.from);
+                    let waits =
+                        accepted.is_none().then(|| Wait::new("WaitingForApproval", message));
                     Found { approval: accepted, waits }
                 }
             }
@@ -240,7 +245,10 @@ mod tests {
     fn checks_approve_what_is_complete_and_ready_and_name_its_hashes() {
         let prod = receiver("Automatic", &Value::Null, &Value::Null);
         let approval = found(&prod, Some(&sender("Complete", "True"))).approval.expect("one");
-        assert_eq!((approval.approved.by.as_str(), approval.environment.as_deref()), (CHECKS, Some("dev")));
+        assert_eq!(
+            (approval.approved.by.as_str(), approval.environment.as_deref()),
+            (CHECKS, Some("dev"))
+        );
         assert_eq!(approval.approved.configurations.len(), 1, "one for each configuration");
         assert_eq!(approval.approved.services[0].out_path, "/s");
         let none = found(&prod, Some(&sender("Progressing", "True")));

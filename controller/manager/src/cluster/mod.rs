@@ -5,6 +5,7 @@ mod failure;
 mod history;
 mod release;
 mod report;
+mod rollout;
 mod waves;
 
 use std::sync::Arc;

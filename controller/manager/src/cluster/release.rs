@@ -42,11 +42,10 @@ pub(super) fn wanted(
             why: "fetching with credentials is not carried out by this version",
         });
     }
-    let invalid =
-        |field: &str, why: cim_nixos::ParseError| ClusterFailure::Invalid {
-            field: field.to_owned(),
-            why: why.to_string(),
-        };
+    let invalid = |field: &str, why: cim_nixos::ParseError| ClusterFailure::Invalid {
+        field: field.to_owned(),
+        why: why.to_string(),
+    };
     let source = cim_nixos::Source::parse(&spec.flake, spec.ref_.as_deref(), spec.rev.as_deref())
         .map_err(|why| invalid("spec.source", why))?;
     let machines = machines

@@ -80,18 +80,20 @@ mod tests {
                 "tags": tags, "interfaces": [{"name": "e", "addresses": []}]});
             object("Machine", name, &spec)
         };
-        let machines = [machine("a", json!(["canary"])), machine("b", json!([])), machine("c", json!([]))];
-        let web: Service = object("Service", "web", &json!({"cluster": "core", "roles": [
-            {"name": "site", "selectors": ["b", "c"]}]}));
+        let machines =
+            [machine("a", json!(["canary"])), machine("b", json!([])), machine("c", json!([]))];
+        let web: Service = object(
+            "Service",
+            "web",
+            &json!({"cluster": "core", "roles": [
+            {"name": "site", "selectors": ["b", "c"]}]}),
+        );
         let inventory = names::inventory(&domain, [&cluster], &machines, [&web]);
         let hierarchy = Hierarchy::build(&inventory);
         waves_of(&cluster, &hierarchy)
     }
 
-    fn waves_of(
-        cluster: &Cluster,
-        hierarchy: &Hierarchy,
-    ) -> Result<Vec<BTreeSet<String>>, String> {
+    fn waves_of(cluster: &Cluster, hierarchy: &Hierarchy) -> Result<Vec<BTreeSet<String>>, String> {
         waves(cluster, &cluster.spec.rollout, hierarchy).map_err(|error| error.to_string())
     }
 

@@ -78,8 +78,12 @@ pub(super) fn assign(machine: &Machine, cluster: &Cluster) -> Assignment {
         // What the release says of it may have grown: its hash, its signatures.
         return Assignment { target: Some(wanted), ..keep };
     }
-    if rollout.admitted.contains(&name) {
-        return Assignment { previous: keep.target, target: Some(wanted), ..keep };
+    if rollout.admitted.contains(&name) && !rollout.held {
+        // A release that was left half done is no place to go back to.
+        let was_complete =
+            |target: &Target| rollout.previous.is_some() && target.release == rollout.previous;
+        let previous = keep.target.filter(was_complete).or(keep.previous);
+        return Assignment { previous, target: Some(wanted), ..keep };
     }
     let message = rollout.message.clone();
     keep.waiting(if rollout.aborted { Waits::Aborted(message) } else { Waits::Turn(message) })
@@ -153,11 +157,26 @@ mod tests {
         assert_eq!(out_path(assigned.target.as_ref()), Some(path(1)));
         assert_eq!(assigned.waits, Some(Waits::Turn("wave 1 of 2".to_owned())));
 
-        let admitted = json!({"release": "d2", "phase": "Progressing", "admitted": ["host1"]});
+        let mut admitted = json!({"release": "d2", "phase": "Progressing", "admitted": ["host1"],
+            "previous": "d1"});
         let assigned = assign(&machine, &cluster(&admitted));
         assert_eq!(out_path(assigned.target.as_ref()), Some(path(2)));
         assert_eq!(out_path(assigned.previous.as_ref()), Some(path(1)));
         assert_eq!(assigned.waits, None);
+
+        // What is held begins nothing.
+        admitted["held"] = json!(true);
+        let assigned = assign(&machine, &cluster(&admitted));
+        assert_eq!(out_path(assigned.target.as_ref()), Some(path(1)));
+    }
+
+    #[test]
+    fn a_release_that_was_never_complete_is_no_place_to_go_back_to() {
+        let half = machine(&json!({"target": given(1), "previous": given(0)}));
+        let admitted = json!({"release": "d2", "phase": "Progressing", "admitted": ["host1"],
+            "previous": "d0"});
+        let assigned = assign(&half, &cluster(&admitted));
+        assert_eq!(out_path(assigned.previous.as_ref()), Some(path(0)));
     }
 
     #[test]

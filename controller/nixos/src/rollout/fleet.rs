@@ -21,6 +21,9 @@ pub enum Standing {
     /// It is healthy and runs the release's closure, but will boot that of the release to go back to
     /// ([`State::goes_back_to`]): it is back after a reboot.
     StagedBack,
+    /// It is healthy and cannot take the release, which has no closure for it: its configuration
+    /// could not be evaluated or built. Its wave does not pass without it.
+    Blocked,
     /// This release failed there: it was refused, its activation failed, it went back by itself, or
     /// its checks failed afterwards.
     Failed {
@@ -45,7 +48,9 @@ impl Standing {
     /// Whether it serves and nobody is working on it.
     pub(super) const fn is_healthy(self) -> bool {
         match self {
-            Self::Updated | Self::Outdated | Self::Staged | Self::StagedBack => true,
+            Self::Updated | Self::Outdated | Self::Staged | Self::StagedBack | Self::Blocked => {
+                true
+            }
             Self::Failed { healthy, .. } => healthy,
             Self::Updating | Self::Unhealthy | Self::Unreachable | Self::Unknown | Self::Exempt => {
                 false

@@ -175,6 +175,8 @@ impl View<'_> {
                 .map(|names| format!("works on {names}")),
             self.names(|member, state| is_staged(member) && !is_moving(member, state))
                 .map(|names| format!("{names}: a reboot is owed")),
+            self.names(|member, _| member.standing == Standing::Blocked)
+                .map(|names| format!("{names}: the release has no closure for it")),
             self.names(|member, state| state.failed.contains(member.name))
                 .map(|names| format!("{names} failed: correct it in a new release, or try again")),
             self.silent(),

@@ -33,7 +33,10 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = text(253), transform = set(1000))]
     pub rebooting: Vec<String>,
-    /// How often this release was begun, from 1.
+    /// Whether nothing new is begun: paused, no window open, or aborted.
+    #[serde(default)]
+    pub held: bool,
+    /// The number of this beginning; it grows with each release and each wish to try again.
     #[serde(default)]
     pub attempt: u32,
     /// Whether every wave has passed once.
@@ -65,7 +68,7 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = text(253), transform = set(1000))]
     pub failed: Vec<String>,
-    /// The identity of the release to which an abort goes back.
+    /// The identity of the last release that was complete, to which an abort goes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = text(64))]
     pub previous: Option<String>,

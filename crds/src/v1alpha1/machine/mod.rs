@@ -280,6 +280,12 @@ pub struct MachineStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<FailedDelivery>,
 
+    /// The toplevel for which it was last rebooted: if it still owes a reboot, another one would not
+    /// help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(300))]
+    pub rebooted_for: Option<String>,
+
     /// The last value of the annotation `cim.dev/retry` that was handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = text(253))]

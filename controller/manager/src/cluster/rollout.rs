@@ -1,0 +1,258 @@
+//! How far the release has come: from the objects to the rollout's own types, and back into the
+//! status.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cim_crds::cluster::release::{Release, ReleaseMachine};
+use cim_crds::cluster::rollout::{self as spec, OnAbort, WindowKind};
+use cim_crds::cluster::rollout_status::{RolloutPhase, RolloutStatus};
+use cim_crds::conditions::{ConditionType, find, is_true, reasons};
+use cim_crds::machine::activation::RebootPolicy;
+use cim_crds::machine::system::{SystemState, Target};
+use cim_crds::{Cluster, Kind, Machine, MachineStatus, Mode, annotations, machine};
+use cim_nixos::rollout::{
+    Calendar, Decision, Fleet, Machine as Member, OnAbort as Abort, Opening, Phase, Policy,
+    Standing, State, Window, decide,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use super::failure::ClusterFailure;
+
+/// The longest message, as the schema bounds it.
+const MESSAGE_MAX: usize = 1000;
+
+/// The windows of `cluster`.
+pub(crate) fn calendar(cluster: &Cluster) -> Result<Calendar, ClusterFailure> {
+    let windows = cluster.spec.windows.iter().enumerate().map(|(index, window)| {
+        let kind = match window.kind {
+            WindowKind::Allow => cim_nixos::rollout::WindowKind::Allow,
+            WindowKind::Deny => cim_nixos::rollout::WindowKind::Deny,
+        };
+        Window::parse(&window.cron, window.duration.as_std(), &window.timezone, kind).map_err(
+            |why| ClusterFailure::Invalid {
+                field: format!("spec.windows[{index}]"),
+                why: why.to_string(),
+            },
+        )
+    });
+    windows.collect()
+}
+
+/// What the rollout of `release` is to do next, and how it stands. `waves` are names of Machines.
+pub(super) fn advance(
+    cluster: &Cluster,
+    release: &Release,
+    waves: Vec<BTreeSet<String>>,
+    machines: &[&Machine],
+    opening: Opening,
+    now: &Time,
+) -> (RolloutStatus, Option<Duration>) {
+    let before = cluster.status.as_ref().and_then(|status| status.rollout.clone());
+    let before = before.unwrap_or_default();
+    let state = state(&before);
+    let members = machines.iter().map(|machine| (machine.name_any(), member(machine, release)));
+    let fleet = Fleet {
+        release: release.digest.clone().unwrap_or_default(),
+        waves,
+        machines: members.collect(),
+    };
+    let policy = policy(&cluster.spec.rollout, cluster);
+    let decision = decide(&policy, &fleet, &state, opening, now.0);
+    let begins = decision.state.attempt != state.attempt;
+    let started = if begins { Some(now.clone()) } else { before.started };
+    let recheck = decision.recheck;
+    (RolloutStatus { started, ..status(decision) }, recheck)
+}
+
+fn policy(rollout: &spec::Rollout, cluster: &Cluster) -> Policy {
+    Policy {
+        max_unavailable: rollout.max_unavailable,
+        soak: rollout.soak.as_std(),
+        abort_after: rollout.abort_after,
+        on_abort: match rollout.on_abort {
+            OnAbort::Revoke => Abort::Revoke,
+            OnAbort::Hold => Abort::Hold,
+        },
+        parallelism: rollout.parallelism,
+        // Who only looks, or plans, begins nothing.
+        paused: rollout.paused || cluster.mode() != Mode::Correct,
+        retry: cluster.annotations().get(annotations::RETRY).cloned(),
+    }
+}
+
+fn state(before: &RolloutStatus) -> State {
+    let set = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
+    State {
+        release: before.release.clone().unwrap_or_default(),
+        previous: before.previous.clone(),
+        attempt: before.attempt,
+        retry: before.retry.clone(),
+        wave: usize::try_from(before.wave).unwrap_or(usize::MAX),
+        soaking_since: before.soaking_since.as_ref().map(|since| since.0),
+        held: before.held,
+        admitted: set(&before.admitted),
+        rebooting: set(&before.rebooting),
+        failed: set(&before.failed),
+        revoked: set(&before.revoked),
+        completed: before.completed,
+        aborted: before.aborted,
+    }
+}
+
+fn status(decision: Decision) -> RolloutStatus {
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let list = |names: BTreeSet<String>| names.into_iter().collect::<Vec<_>>();
+    let Decision { state, phase, mut message, waves, updated, total, next_window, .. } = decision;
+    message.truncate(message.floor_char_boundary(MESSAGE_MAX));
+    RolloutStatus {
+        release: Some(state.release).filter(|release| !release.is_empty()),
+        phase: match phase {
+            Phase::Pending => RolloutPhase::Pending,
+            Phase::Progressing => RolloutPhase::Progressing,
+            Phase::Soaking => RolloutPhase::Soaking,
+            Phase::WaitingForWindow => RolloutPhase::WaitingForWindow,
+            Phase::Paused => RolloutPhase::Paused,
+            Phase::Complete => RolloutPhase::Complete,
+            Phase::Revoking => RolloutPhase::Revoking,
+            Phase::Aborted => RolloutPhase::Aborted,
+        },
+        message,
+        wave: count(state.wave),
+        waves: count(waves),
+        updated: count(updated),
+        total: count(total),
+        admitted: list(state.admitted),
+        revoked: list(state.revoked),
+        rebooting: list(state.rebooting),
+        failed: list(state.failed),
+        held: state.held,
+        attempt: state.attempt,
+        completed: state.completed,
+        aborted: state.aborted,
+        retry: state.retry,
+        previous: state.previous,
+        started: None,
+        soaking_since: state.soaking_since.map(Time),
+        next_window: next_window.map(Time),
+    }
+}
+
+/// How `machine` stands towards `release`, as it says itself.
+fn member(machine: &Machine, release: &Release) -> Member {
+    let name = machine.name_any();
+    let entry = release.machines.iter().find(|entry| entry.name == name);
+    let status = machine.status.as_ref();
+    let standing = standing(machine, entry, release);
+    let wanted = entry.and_then(|entry| entry.out_path.as_ref());
+    let system = status.and_then(|status| status.system.as_ref());
+    let has = system.is_some_and(|system| {
+        wanted.is_some() && (system.current.as_ref() == wanted || system.profile.as_ref() == wanted)
+    });
+    let before = status.and_then(|status| status.previous.as_ref());
+    let differs = before.is_none_or(|before| before.out_path.as_ref() != wanted);
+    Member { standing, took: has && differs, reboot: status.and_then(|it| reboot(machine, it)) }
+}
+
+/// A debt that a reboot did not settle is not owed again for the same closure.
+fn reboot(machine: &Machine, status: &MachineStatus) -> Option<cim_nixos::rollout::RebootPolicy> {
+    let owed = is_true(&status.common.conditions, ConditionType::RebootRequired);
+    let target = status.target.as_ref().and_then(|target| target.out_path.as_ref());
+    let tried = target.is_some() && status.rebooted_for.as_ref() == target;
+    (owed && !tried).then_some(match machine.spec.activation.reboot {
+        RebootPolicy::Never => cim_nixos::rollout::RebootPolicy::Never,
+        RebootPolicy::InWindow => cim_nixos::rollout::RebootPolicy::InWindow,
+        RebootPolicy::Immediately => cim_nixos::rollout::RebootPolicy::Immediately,
+    })
+}
+
+fn standing(machine: &Machine, entry: Option<&ReleaseMachine>, release: &Release) -> Standing {
+    let watched = machine.mode() != Mode::Correct
+        || machine.suspend()
+        || machine.annotations().contains_key(annotations::PAUSED)
+        || machine.spec.delivery != machine::Delivery::Push;
+    if watched || machine.metadata.deletion_timestamp.is_some() {
+        return Standing::Exempt;
+    }
+    let Some(status) = &machine.status else { return Standing::Unknown };
+    let conditions = &status.common.conditions;
+    if status.common.observed_generation < 0 {
+        return Standing::Unknown;
+    }
+    if find(conditions, ConditionType::Reachable).is_some_and(|it| it.status == "False") {
+        return Standing::Unreachable;
+    }
+    let digest = release.digest.as_ref();
+    if let Some(failed) = &status.failed
+        && failed.release.as_ref() == digest
+    {
+        let healthy = healthy(status);
+        return Standing::Failed { attempt: failed.attempt, healthy };
+    }
+    let Some(wanted) = entry.filter(|entry| is_built(entry)).and_then(|it| it.out_path.as_ref())
+    else {
+        return if healthy(status) { Standing::Blocked } else { Standing::Unhealthy };
+    };
+    let given = |target: &Option<Target>| {
+        target.as_ref().is_some_and(|target| target.out_path.as_ref() == Some(wanted))
+    };
+    let in_sync = is_true(conditions, ConditionType::InSync);
+    let ready = is_true(conditions, ConditionType::Ready);
+    match (given(&status.target), &status.state) {
+        (_, Some(SystemState::Unreachable)) => Standing::Unreachable,
+        (true, _) if in_sync && healthy(status) => Standing::Updated,
+        (_, Some(SystemState::Staged)) if owes_only_a_reboot(status) => Standing::Staged,
+        (true, _) if is_working(status) => Standing::Updating,
+        (true, _) => Standing::Unhealthy,
+        (false, _) if is_working(status) => Standing::Updating,
+        (false, Some(SystemState::Unknown) | None) if status.target.is_none() => Standing::Outdated,
+        (false, _) if ready || healthy(status) => Standing::Outdated,
+        (false, _) => Standing::Unhealthy,
+    }
+}
+
+/// Whether the closure is there to be delivered.
+pub(super) fn is_built(entry: &ReleaseMachine) -> bool {
+    entry.error.is_none() && entry.out_path.is_some() && entry.nar_hash.is_some()
+}
+
+/// Whether it answers, its checks hold, and nobody is working on it. What it runs is another matter.
+fn healthy(status: &MachineStatus) -> bool {
+    is_true(&status.common.conditions, ConditionType::Healthy) && !is_working(status)
+}
+
+fn owes_only_a_reboot(status: &MachineStatus) -> bool {
+    is_true(&status.common.conditions, ConditionType::RebootRequired)
+}
+
+/// Whether something is being done with it: between the first effect of a delivery and its end.
+fn is_working(status: &MachineStatus) -> bool {
+    use cim_crds::machine::system::DeliveryPhase as Phase;
+    matches!(
+        status.delivery_phase,
+        Some(
+            Phase::Building
+                | Phase::Copying
+                | Phase::Activating
+                | Phase::Confirming
+                | Phase::Rebooting
+        )
+    )
+}
+
+/// The reason under which a Cluster waits in this phase.
+pub(super) const fn reason(phase: RolloutPhase) -> &'static str {
+    match phase {
+        RolloutPhase::Pending => "RolloutPending",
+        RolloutPhase::Building => "Building",
+        RolloutPhase::Progressing => reasons::PROGRESSING,
+        RolloutPhase::Soaking => "Soaking",
+        RolloutPhase::WaitingForWindow => "WaitingForWindow",
+        RolloutPhase::WaitingForApproval => "WaitingForApproval",
+        RolloutPhase::Paused => "RolloutPaused",
+        RolloutPhase::Complete => reasons::SUCCEEDED,
+        RolloutPhase::Revoking => "Revoking",
+        RolloutPhase::Aborted => "RolloutAborted",
+    }
+}
