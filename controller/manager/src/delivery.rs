@@ -6,7 +6,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cim_nixos::{Error, Hosts, Limits, Nix, PrivateDir, Signer, SigningKey, Tools};
+use cim_nixos::{
+    Access, Credentials, Error, FlakeUrl, Hosts, Limits, Nix, PrivateDir, Roots, Signer,
+    SigningKey, Tools,
+};
 use tokio::sync::OnceCell;
 
 use crate::args::OutsideArgs;
@@ -25,6 +28,9 @@ pub struct Workshop {
     keys: OnceCell<PrivateDir>,
     /// By the name of the key. Clusters share them, and so do the Machines of one.
     signers: Mutex<BTreeMap<String, Arc<Signer>>>,
+    roots_dir: PathBuf,
+    /// By whom they are for.
+    accesses: Mutex<BTreeMap<String, (FlakeUrl, Credentials, Arc<Access>)>>,
 }
 
 impl Workshop {
@@ -49,6 +55,8 @@ impl Workshop {
             hosts: OnceCell::new(),
             keys: OnceCell::new(),
             signers: Mutex::default(),
+            roots_dir: args.state_dir.join("roots"),
+            accesses: Mutex::default(),
         }
     }
 
@@ -78,6 +86,33 @@ impl Workshop {
         let signer = Arc::new(Signer::new(dir, key)?);
         signers.insert(name.to_owned(), Arc::clone(&signer));
         Ok(signer)
+    }
+
+    /// The credentials of `owner` for its flake as files, which git wants. Changed ones replace them.
+    pub async fn access(
+        &self,
+        owner: &str,
+        url: &FlakeUrl,
+        credentials: &Credentials,
+    ) -> Result<Arc<Access>, Error> {
+        let dir = self.keys.get_or_try_init(async || PrivateDir::open(&self.keys_dir)).await?;
+        let mut accesses = self.accesses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, with, access)) = accesses.get(owner)
+            && (of, with) == (url, credentials)
+        {
+            return Ok(Arc::clone(access));
+        }
+        let access = Arc::new(Access::new(dir, url, credentials)?);
+        let entry = (url.clone(), credentials.clone(), Arc::clone(&access));
+        accesses.insert(owner.to_owned(), entry);
+        Ok(access)
+    }
+
+    /// The roots that keep the closures of one Cluster from garbage collection.
+    pub fn roots(&self, namespace: &str, cluster: &str) -> Result<Roots, Error> {
+        // Neither name can hold the character between them.
+        Roots::open(&self.roots_dir)?;
+        Roots::open(self.roots_dir.join(format!("{namespace}_{cluster}")))
     }
 
     /// Where calls to the tools and machines are counted.

@@ -23,6 +23,7 @@ pub mod driver;
 pub mod inventory;
 pub mod kube;
 pub mod lease;
+pub mod logs;
 pub mod machine;
 pub mod naming;
 pub mod object_replica;

@@ -97,6 +97,11 @@ impl SecretData {
             .ok_or_else(|| SecretError::NotFound { field: field.to_owned(), name: name.to_owned() })
     }
 
+    /// Whether there is such a key.
+    pub fn has(&self, key: &str) -> bool {
+        self.data.contains_key(key)
+    }
+
     /// One value, as text.
     pub fn text(&self, key: &'static str) -> Result<&str, SecretError> {
         let Some(value) = self.data.get(key) else {

@@ -21,6 +21,11 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
+    /// What it is called in signatures.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The key that machines must have in their `trusted-public-keys`.
     pub fn public(&self) -> PublicKey {
         PublicKey(format!("{}:{}", self.name, STANDARD.encode(self.public)))

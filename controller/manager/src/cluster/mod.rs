@@ -1,28 +1,44 @@
-//! Cluster: holds the release of its machines, and says whether all of it is available.
+//! Cluster: holds the release of its machines, has it built, and lets it reach them in waves.
+//!
+//! ```text
+//! gather    its Machines, the Cluster it receives from, the names of the Domain, credentials
+//! validate  who approved what;  source and configurations;  waves and windows
+//! observe   the revision now, what it evaluates to, what of that is built and signed
+//! plan      closures to build and sign
+//! apply     builds them, signs them
+//! report    the release, its history;  who may take it now;  whether all of it is available
+//! ```
 
 mod approval;
+mod build;
 mod failure;
+mod gather;
 mod history;
 mod release;
 mod report;
 mod rollout;
 mod waves;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use cim_crds::cluster::promotion::Approval;
 use cim_crds::cluster::release::Release;
 use cim_crds::conditions::ConditionType;
-use cim_crds::{Cluster, ClusterStatus};
+use cim_crds::{Cluster, ClusterStatus, Machine};
+use cim_nixos::SigningKey;
+use cim_nixos::rollout::Calendar;
 use cim_plan::Plan;
-use kube::ResourceExt;
 
 use crate::delivery::Workshop;
 use crate::driver::{self, Report, Step, Visit};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Stop, Wait};
 use crate::scope::Caches;
 
+pub use build::Build;
 pub use failure::ClusterFailure;
-pub use release::Wanted;
+pub use gather::Inputs;
+pub(crate) use rollout::calendar;
 
 /// Reconciles Clusters.
 pub struct Reconciler {
@@ -37,41 +53,54 @@ impl Reconciler {
     }
 }
 
+type Shared = Arc<ClusterFailure>;
+
+/// What a Cluster should be.
+pub struct Desired {
+    machines: Vec<Arc<Machine>>,
+    /// The source of the release; none because nothing is delivered.
+    release: Result<Option<release::Wanted>, Shared>,
+    /// The approval in force, for a Cluster with promotion.
+    approval: Option<Approval>,
+    /// Why there is no newer approval.
+    waits: Option<Wait>,
+    /// Names of Machines, and when they may be changed.
+    order: Result<(Vec<BTreeSet<String>>, Calendar), Shared>,
+    signing_key: Option<SigningKey>,
+}
+
 /// What was seen of the source: the release, none because nothing is delivered, or why there is no
 /// newer one. A source that cannot be read leaves the rest of the report standing.
-pub type Seen = Result<Option<Release>, Arc<ClusterFailure>>;
+pub type Seen = Result<Option<Release>, Shared>;
 
 impl driver::Reconciler for Reconciler {
     type Kind = Cluster;
-    /// Names of the Cluster's Machines and their configurations.
-    type Inputs = Vec<(String, String)>;
-    type Desired = Result<Option<Wanted>, Arc<ClusterFailure>>;
+    type Inputs = Inputs;
+    type Desired = Desired;
     type Observed = Seen;
-    /// A release is a fact about the source; nothing outside is changed for it.
-    type Change = String;
-    type Failure = Arc<ClusterFailure>;
+    type Change = Build;
+    type Failure = Shared;
 
-    const CONDITIONS: &'static [ConditionType] =
-        &[ConditionType::Available, ConditionType::ReleaseReady, ConditionType::UpToDate];
+    const CONDITIONS: &'static [ConditionType] = &[
+        ConditionType::Available,
+        ConditionType::ReleaseReady,
+        ConditionType::UpToDate,
+        ConditionType::SameAsApproved,
+    ];
 
-    async fn gather(&self, visit: &Visit<'_, Cluster>) -> Step<Self::Inputs, Self> {
-        let machines = self.caches.machines.list(visit.namespace());
-        let ours = machines.iter().filter(|machine| machine.spec.cluster == visit.name());
-        Ok(ours.map(|machine| (machine.name_any(), machine.configuration().to_owned())).collect())
+    async fn gather(&self, visit: &Visit<'_, Cluster>) -> Step<Inputs, Self> {
+        gather::gather(self, visit).await
     }
 
-    fn validate(&self, cluster: &Cluster, machines: Self::Inputs) -> Step<Self::Desired, Self> {
-        Ok(release::wanted(cluster, &machines).map_err(Arc::new))
+    fn validate(&self, cluster: &Cluster, inputs: Inputs) -> Step<Desired, Self> {
+        Ok(validate(cluster, inputs))
     }
 
-    async fn observe(
-        &self,
-        visit: &Visit<'_, Cluster>,
-        desired: &Self::Desired,
-    ) -> Step<Seen, Self> {
-        let wanted = match desired {
+    async fn observe(&self, visit: &Visit<'_, Cluster>, desired: &Desired) -> Step<Seen, Self> {
+        let wanted = match &desired.release {
             Ok(Some(wanted)) => wanted,
-            Ok(None) => return Ok(Ok(None)),
+            // Nothing is approved: what runs goes on running.
+            Ok(None) => return Ok(Ok(present(visit.object()))),
             Err(failure) => return Ok(Err(Arc::clone(failure))),
         };
         let nix = match self.workshop.nix().await {
@@ -79,37 +108,138 @@ impl driver::Reconciler for Reconciler {
             Err(error) => return Ok(Err(Arc::new(error.into()))),
         };
         let resolving = release::resolve(nix, wanted, visit.now());
-        let release = self.workshop.metrics().external("nix", "resolve", resolving).await;
-        Ok(release.map(Some).map_err(Arc::new))
+        let seen = self.workshop.metrics().external("nix", "resolve", resolving).await;
+        let mut release = match seen {
+            Ok(release) => release,
+            Err(failure) => return Ok(Err(Arc::new(failure))),
+        };
+        if let Some(key) = &desired.signing_key {
+            build::look(nix, &mut release, key.name()).await;
+        }
+        Ok(Ok(Some(release)))
     }
 
-    fn plan(&self, _desired: &Self::Desired, _observed: &Seen) -> Plan<String> {
-        Plan::default()
+    fn plan(&self, desired: &Desired, observed: &Seen) -> Plan<Build> {
+        let (Ok(Some(release)), Some(key)) = (observed, &desired.signing_key) else {
+            return Plan::default();
+        };
+        if !matches!(desired.release, Ok(Some(_))) {
+            return Plan::default();
+        }
+        Plan::new(build::missing(release, key.name()), Vec::new())
     }
 
     async fn apply(
         &self,
-        _visit: &Visit<'_, Cluster>,
-        _desired: &Self::Desired,
+        visit: &Visit<'_, Cluster>,
+        desired: &Desired,
         _observed: &Seen,
-        _plan: &Plan<String>,
+        plan: &Plan<Build>,
     ) -> Step<(), Self> {
-        Ok(())
+        let Some(key) = &desired.signing_key else { return Ok(()) };
+        let failed = |error: cim_nixos::Error| Stop::Fail(Arc::new(ClusterFailure::from(error)));
+        let nix = self.workshop.nix().await.map_err(failed)?;
+        let signer = self.workshop.signer(key).await.map_err(failed)?;
+        build::build(self, visit, nix, &signer, &plan.changes)
+            .await
+            .map_err(|failure| Stop::Fail(Arc::new(failure)))
     }
 
     async fn report(
         &self,
         visit: &Visit<'_, Cluster>,
-        _desired: &Self::Desired,
+        desired: &Desired,
         observed: &Seen,
-        _plan: &Plan<String>,
+        plan: &Plan<Build>,
         status: &mut ClusterStatus,
-    ) -> Report<Arc<ClusterFailure>> {
-        report::report(visit, &self.caches, observed, status)
+    ) -> Report<Shared> {
+        if plan.is_empty() {
+            self.retain(visit, observed);
+        }
+        report::report(visit, &self.caches, desired, observed, status)
     }
 
-    async fn cleanup(&self, _visit: &Visit<'_, Cluster>) -> Step<Outcome, Self> {
+    async fn cleanup(&self, visit: &Visit<'_, Cluster>) -> Step<Outcome, Self> {
+        let roots = self.workshop.roots(visit.namespace(), visit.name());
+        let removed = roots.and_then(|roots| roots.retain(&BTreeSet::new()));
+        removed.map_err(|error| Stop::Fail(Arc::new(ClusterFailure::from(error))))?;
         // Machines and Services are their own objects and follow their own policy.
         Ok(Outcome::done("nothing outside is its own"))
     }
+}
+
+impl Reconciler {
+    /// Lets go of the closures that nobody runs, is to run, or would go back to. What stays too long
+    /// only costs disk, so failing to is no failure.
+    fn retain(&self, visit: &Visit<'_, Cluster>, observed: &Seen) {
+        let Ok(Some(release)) = observed else { return };
+        let machines = self.caches.machines.list(visit.namespace());
+        let ours = machines.iter().filter(|machine| machine.spec.cluster == visit.name());
+        let given = ours.filter_map(|machine| machine.status.as_ref()).flat_map(|status| {
+            let targets = [&status.target, &status.previous].into_iter().flatten();
+            targets.filter_map(|target| target.out_path.as_ref())
+        });
+        let wanted = release.machines.iter().filter_map(|machine| machine.out_path.as_ref());
+        let names: BTreeSet<String> =
+            given.chain(wanted).filter_map(|path| root_name(&path.parse().ok()?)).collect();
+        let roots = self.workshop.roots(visit.namespace(), visit.name());
+        match roots.and_then(|roots| roots.retain(&names)) {
+            Ok(removed) if removed.is_empty() => {}
+            Ok(removed) => tracing::debug!(?removed, "let go of closures"),
+            Err(error) => tracing::warn!(%error, "cannot let go of closures"),
+        }
+    }
+}
+
+/// The name of the root that holds a closure.
+pub(crate) fn root_name(path: &cim_nixos::StorePath) -> Option<String> {
+    path.as_str().strip_prefix("/nix/store/").map(|name| name.chars().take(250).collect())
+}
+
+fn validate(cluster: &Cluster, inputs: Inputs) -> Desired {
+    let order = waves::waves(cluster, &cluster.spec.rollout, &inputs.hierarchy)
+        .and_then(|waves| Ok((waves, rollout::calendar(cluster)?)))
+        .map_err(Arc::new);
+    let sender = inputs.sender.as_deref();
+    let (approval, waits) = match &cluster.spec.promotion {
+        None => (None, None),
+        Some(promotion) => {
+            let found = approval::find(cluster, promotion, sender, &inputs.now);
+            (found.approval, found.waits)
+        }
+    };
+    let source = cluster.spec.source.as_ref();
+    let source = match &cluster.spec.promotion {
+        None => source,
+        // Without an approval nothing is looked at, and so nothing can be delivered.
+        Some(_) if approval.is_none() => None,
+        Some(_) => source.or_else(|| sender.and_then(|sender| sender.spec.source.as_ref())),
+    };
+    let configurations = gather::configurations(&inputs.machines);
+    let release = source.map(|source| {
+        let (inventory, access) = (inputs.inventory, inputs.access);
+        release::Wanted::new(cluster, source, approval.clone(), &configurations, inventory, access)
+    });
+    let signed = inputs.signing_key.is_some();
+    let release = match release.transpose() {
+        Ok(Some(_)) if !signed && !configurations.is_empty() => Err(ClusterFailure::Invalid {
+            field: "spec.signingKeySecretRef".to_owned(),
+            why: "absent: machines accept only signed closures; name the Secret with the key"
+                .to_owned(),
+        }),
+        other => other,
+    };
+    Desired {
+        machines: inputs.machines,
+        release: release.map_err(Arc::new),
+        approval,
+        waits,
+        order,
+        signing_key: inputs.signing_key,
+    }
+}
+
+fn present(cluster: &Cluster) -> Option<Release> {
+    cluster.spec.promotion.as_ref()?;
+    cluster.status.as_ref()?.release.clone()
 }

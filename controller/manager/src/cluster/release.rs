@@ -1,10 +1,16 @@
-//! The release: which revision the source names now, and what it evaluates to for each machine.
+//! The release: which revision is wanted now, and what it evaluates to for each machine.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 
-use cim_crds::cluster::release::{Release, ReleaseMachine};
+use cim_crds::cluster::promotion::Approval;
+use cim_crds::cluster::release::{NamedPath, Release, ReleaseMachine};
 use cim_crds::{Cluster, Source};
-use cim_nixos::{Attribute, AttributeError, Configuration, LockedSource, Nix};
+use cim_nixos::promotion::{Content, Difference, compare, digest};
+use cim_nixos::{
+    Access, Attribute, Configuration, Evaluation, InventoryJson, LockedSource, Nix, StorePath,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::failure::ClusterFailure;
@@ -15,50 +21,73 @@ const ERROR_MAX: usize = 1000;
 /// Where the release comes from, and for whom it is.
 pub struct Wanted {
     pub(super) source: cim_nixos::Source,
+    pub(super) access: Option<Arc<Access>>,
     /// As the spec writes them.
-    pub(super) spec: Source,
+    pub(super) flake: String,
+    pub(super) branch: Option<String>,
+    /// The hash that the tree must have, as the spec or the approval pins it.
+    pub(super) nar_hash: Option<String>,
+    /// The approval that it rests on, for a Cluster with promotion.
+    pub(super) approval: Option<Approval>,
     /// Names of Machines and the configurations that they run.
     pub(super) machines: BTreeMap<String, Attribute>,
+    pub(super) inventory: InventoryJson,
     /// What the status holds: an evaluation of the same revision for the same machines is not
     /// repeated, also not after a restart.
     pub(super) present: Option<Release>,
 }
 
-/// Reads the source and the machines' configurations; `None` for a Cluster that delivers nothing.
-pub(super) fn wanted(
-    cluster: &Cluster,
-    machines: &[(String, String)],
-) -> Result<Option<Wanted>, ClusterFailure> {
-    if cluster.spec.promotion.is_some() {
-        return Err(ClusterFailure::Unsupported {
-            field: "spec.promotion",
-            why: "promotion is not carried out by this version; set source.ref or source.rev",
-        });
+/// A source and a revision of it, before they are parsed.
+struct Origin {
+    flake: String,
+    branch: Option<String>,
+    rev: Option<String>,
+    nar_hash: Option<String>,
+}
+
+impl Wanted {
+    /// Reads the source and the machines' configurations.
+    pub(super) fn new(
+        cluster: &Cluster,
+        spec: &Source,
+        approval: Option<Approval>,
+        machines: &[(String, String)],
+        inventory: InventoryJson,
+        access: Option<Arc<Access>>,
+    ) -> Result<Self, ClusterFailure> {
+        let origin = match &approval {
+            // Never a branch: it may have moved since.
+            Some(Approval { approved, .. }) => Origin {
+                flake: spec.flake.clone(),
+                branch: spec.ref_.clone(),
+                rev: Some(approved.rev.clone()),
+                nar_hash: Some(approved.nar_hash.clone()),
+            },
+            None => Origin {
+                flake: spec.flake.clone(),
+                branch: spec.ref_.clone(),
+                rev: spec.rev.clone(),
+                nar_hash: spec.nar_hash.clone(),
+            },
+        };
+        let Origin { flake, branch, rev, nar_hash } = origin;
+        let source = cim_nixos::Source::parse(&flake, branch.as_deref(), rev.as_deref())
+            .map_err(|why| invalid("spec.source", &why))?;
+        let machines = machines
+            .iter()
+            .map(|(name, configuration)| {
+                let attribute = configuration.parse();
+                let field = format!("spec.configuration of Machine {name}");
+                Ok((name.clone(), attribute.map_err(|why| invalid(&field, &why))?))
+            })
+            .collect::<Result<_, ClusterFailure>>()?;
+        let present = cluster.status.as_ref().and_then(|status| status.release.clone());
+        Ok(Self { source, access, flake, branch, nar_hash, approval, machines, inventory, present })
     }
-    let Some(spec) = cluster.spec.source.clone() else { return Ok(None) };
-    if spec.credentials_secret_ref.is_some() {
-        return Err(ClusterFailure::Unsupported {
-            field: "spec.source.credentialsSecretRef",
-            why: "fetching with credentials is not carried out by this version",
-        });
-    }
-    let invalid = |field: &str, why: cim_nixos::ParseError| ClusterFailure::Invalid {
-        field: field.to_owned(),
-        why: why.to_string(),
-    };
-    let source = cim_nixos::Source::parse(&spec.flake, spec.ref_.as_deref(), spec.rev.as_deref())
-        .map_err(|why| invalid("spec.source", why))?;
-    let machines = machines
-        .iter()
-        .map(|(name, configuration)| {
-            let attribute = configuration.parse();
-            let attribute =
-                attribute.map_err(|why| invalid("spec.configuration of a Machine", why))?;
-            Ok((name.clone(), attribute))
-        })
-        .collect::<Result<_, ClusterFailure>>()?;
-    let present = cluster.status.as_ref().and_then(|status| status.release.clone());
-    Ok(Some(Wanted { source, spec, machines, present }))
+}
+
+fn invalid(field: &str, why: &cim_nixos::ParseError) -> ClusterFailure {
+    ClusterFailure::Invalid { field: field.to_owned(), why: why.to_string() }
 }
 
 /// Looks which revision the source names now. Evaluates it once, for all machines, unless the status
@@ -68,76 +97,165 @@ pub(super) async fn resolve(
     wanted: &Wanted,
     now: &Time,
 ) -> Result<Release, ClusterFailure> {
+    let with_access = wanted.access.clone().map(|access| nix.with_access(access));
+    let nix = with_access.as_ref().unwrap_or(nix);
     let rev = nix.current_rev(&wanted.source).await?;
     if let Some(present) = &wanted.present
         && present.rev == rev.as_str()
-        && present.flake == wanted.spec.flake
-        && is_for(present, &wanted.machines)
+        && is_for(present, wanted)
+        && present.machines.iter().all(can_be_built)
     {
         return Ok(present.clone());
     }
     let locked = nix.resolve(&wanted.source).await?;
-    if let Some(pinned) = &wanted.spec.nar_hash
+    if let Some(pinned) = &wanted.nar_hash
         && pinned != locked.nar_hash.as_str()
     {
         let found = locked.nar_hash.to_string();
         return Err(ClusterFailure::HashMismatch { wanted: pinned.clone(), found });
     }
-    let attributes: Vec<Attribute> = wanted.machines.values().cloned().collect();
-    let evaluation = nix.evaluate(&locked, None, &attributes).await?.configurations;
-    let machines = wanted
-        .machines
-        .iter()
-        .map(|(name, attribute)| machine(name, attribute, evaluation.get(attribute)))
-        .collect();
-    let since = wanted.present.as_ref().filter(|present| present.rev == locked.rev.as_str());
-    let since = since.and_then(|present| present.since.clone()).unwrap_or_else(|| now.clone());
-    Ok(release(&wanted.spec, &locked, since, machines))
+    let mut attributes: Vec<Attribute> = wanted.machines.values().cloned().collect();
+    attributes.sort();
+    attributes.dedup();
+    let evaluation = nix.evaluate(&locked, Some(&wanted.inventory), &attributes).await?;
+    tracing::info!(
+        rev = locked.rev.as_str(),
+        configurations = attributes.len(),
+        runs = evaluation.stats.runs,
+        peak_mib = evaluation.stats.peak_memory >> 20,
+        "evaluated"
+    );
+    let release = release(wanted, &locked, &evaluation, now);
+    judge(wanted, &locked, &evaluation, &release)?;
+    Ok(release)
 }
 
-/// Whether `release` was evaluated for exactly these machines and configurations, and all have a
-/// closure: what a configuration fetches may fail for a while, so a failure is tried again.
-fn is_for(release: &Release, machines: &BTreeMap<String, Attribute>) -> bool {
-    release.machines.len() == machines.len()
+/// Whether `release` was evaluated for exactly these machines, configurations and inventory, and all
+/// have a closure: what a configuration fetches may fail for a while, so a failure is tried again.
+fn is_for(release: &Release, wanted: &Wanted) -> bool {
+    let takes_inventory = release.inventory_hash.as_deref();
+    release.flake == wanted.flake
+        && release.digest.is_some()
+        && takes_inventory.is_none_or(|hash| hash == wanted.inventory.hash().as_str())
+        && wanted.nar_hash.as_ref().is_none_or(|pinned| *pinned == release.nar_hash)
+        && release.machines.len() == wanted.machines.len()
         && release.machines.iter().all(|machine| {
-            machines
+            wanted
+                .machines
                 .get(&machine.name)
                 .is_some_and(|attribute| machine.configuration == attribute.as_str())
                 && machine.error.is_none()
         })
 }
 
-fn release(
-    spec: &Source,
-    locked: &LockedSource,
-    since: Time,
-    machines: Vec<ReleaseMachine>,
-) -> Release {
+/// The local store is a cache and may be lost: then only evaluating gives the derivation again.
+fn can_be_built(machine: &ReleaseMachine) -> bool {
+    let exists = |path: &Option<String>| path.as_ref().is_some_and(|path| Path::new(path).exists());
+    exists(&machine.out_path) || exists(&machine.drv_path)
+}
+
+fn release(wanted: &Wanted, locked: &LockedSource, evaluation: &Evaluation, now: &Time) -> Release {
+    let content = content(locked, evaluation);
+    let inventory_hash = evaluation.inventory.as_ref().map(|hash| hash.as_str().to_owned());
+    let digest = digest(&content, inventory_hash.as_deref());
+    let before = wanted.present.as_ref();
+    let since = before.filter(|before| before.digest.as_ref() == Some(&digest));
+    let since = since.and_then(|before| before.since.clone()).unwrap_or_else(|| now.clone());
+    let machines =
+        wanted.machines.iter().map(|(name, attribute)| machine(name, attribute, evaluation));
+    let named = |(name, path): (&String, &StorePath)| NamedPath {
+        name: name.clone(),
+        out_path: path.to_string(),
+    };
     Release {
-        flake: spec.flake.clone(),
-        ref_: spec.ref_.clone(),
+        flake: wanted.flake.clone(),
+        ref_: wanted.branch.clone(),
         rev: locked.rev.to_string(),
-        short_rev: locked.rev.as_str().chars().take(12).collect(),
+        short_rev: locked.rev.short().to_owned(),
         nar_hash: locked.nar_hash.to_string(),
-        inventory_hash: None,
-        digest: None,
+        inventory_hash,
+        digest: Some(digest),
         since: Some(since),
-        machines,
-        services: Vec::new(),
+        machines: machines.collect(),
+        services: content.services.iter().map(named).collect(),
     }
 }
 
-fn machine(
-    name: &str,
-    attribute: &Attribute,
-    evaluated: Option<&Result<Configuration, AttributeError>>,
-) -> ReleaseMachine {
+/// What the revision comes to. Two configurations may hold different closures of one service (for
+/// two systems, say): then each is named with its configuration.
+fn content(locked: &LockedSource, evaluation: &Evaluation) -> Content {
+    let found: BTreeMap<&Attribute, &Configuration> = evaluation
+        .configurations
+        .iter()
+        .filter_map(|(attribute, found)| Some((attribute, found.as_ref().ok()?)))
+        .collect();
+    let mut services: BTreeMap<String, StorePath> = BTreeMap::new();
+    for (attribute, configuration) in &found {
+        for (service, path) in &configuration.services {
+            let first = services.entry(service.clone()).or_insert_with(|| path.clone());
+            if first != path {
+                services.insert(format!("{service}@{attribute}"), path.clone());
+            }
+        }
+    }
+    Content {
+        rev: locked.rev.clone(),
+        nar_hash: locked.nar_hash.clone(),
+        configurations: found
+            .iter()
+            .map(|(attribute, it)| (attribute.to_string(), it.toplevel.closure.clone()))
+            .collect(),
+        services,
+    }
+}
+
+/// Refuses what was not approved.
+fn judge(
+    wanted: &Wanted,
+    locked: &LockedSource,
+    evaluation: &Evaluation,
+    release: &Release,
+) -> Result<(), ClusterFailure> {
+    let Some(Approval { approved, .. }) = &wanted.approval else { return Ok(()) };
+    let broken = |why: cim_nixos::ParseError| ClusterFailure::Invalid {
+        field: "spec.promotion.approved".to_owned(),
+        why: why.to_string(),
+    };
+    if approved.configurations.is_empty() && approved.services.is_empty() {
+        // Going back: the very release that ran here before.
+        return if release.digest.as_ref() == Some(&approved.digest) {
+            Ok(())
+        } else {
+            let found = release.digest.clone().unwrap_or_default();
+            let approved = approved.digest.clone();
+            Err(ClusterFailure::NotThatRelease { approved, found })
+        };
+    }
+    let paths = |paths: &[NamedPath]| {
+        let parsed = paths.iter().map(|it| Ok((it.name.clone(), it.out_path.parse()?)));
+        parsed.collect::<Result<BTreeMap<String, StorePath>, _>>().map_err(broken)
+    };
+    let approved = Content {
+        rev: approved.rev.parse().map_err(broken)?,
+        nar_hash: approved.nar_hash.parse().map_err(broken)?,
+        configurations: paths(&approved.configurations)?,
+        services: paths(&approved.services)?,
+    };
+    let differences = compare(&approved, &content(locked, evaluation));
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let told: Vec<String> = differences.iter().map(Difference::to_string).collect();
+    Err(ClusterFailure::NotApproved(told))
+}
+
+fn machine(name: &str, attribute: &Attribute, evaluation: &Evaluation) -> ReleaseMachine {
     let entry = ReleaseMachine {
         name: name.to_owned(),
         configuration: attribute.to_string(),
         ..ReleaseMachine::default()
     };
-    match evaluated {
+    match evaluation.configurations.get(attribute) {
         Some(Ok(Configuration { toplevel, .. })) => ReleaseMachine {
             drv_path: Some(toplevel.derivation.to_string()),
             out_path: Some(toplevel.closure.to_string()),
@@ -156,44 +274,58 @@ fn short(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn attributes(names: &[(&str, &str)]) -> BTreeMap<String, Attribute> {
-        let parse = |(name, attribute): &(&str, &str)| {
-            ((*name).to_owned(), attribute.parse().expect("attribute"))
+    fn wanted(names: &[(&str, &str)]) -> Wanted {
+        let cluster: Cluster = serde_json::from_value(serde_json::json!({
+            "apiVersion": "cim.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "c"},
+            "spec": {"domain": "d"},
+        }))
+        .expect("a cluster");
+        let spec = Source {
+            flake: "git+https://git.example.com/infra".to_owned(),
+            ref_: Some("main".to_owned()),
+            rev: None,
+            nar_hash: None,
+            credentials_secret_ref: None,
         };
-        names.iter().map(parse).collect()
+        let machines: Vec<_> =
+            names.iter().map(|(name, it)| ((*name).to_owned(), (*it).to_owned())).collect();
+        let inventory = InventoryJson::new(&serde_json::json!({})).expect("an inventory");
+        Wanted::new(&cluster, &spec, None, &machines, inventory, None).expect("wanted")
     }
 
     fn evaluated(names: &[(&str, &str)]) -> Release {
-        let machines = attributes(names);
-        let machines = machines.iter().map(|(name, attribute)| ReleaseMachine {
+        let wanted = wanted(names);
+        let machines = wanted.machines.iter().map(|(name, attribute)| ReleaseMachine {
             error: None,
-            ..machine(name, attribute, None)
+            ..machine(name, attribute, &Evaluation::default())
         });
-        Release { machines: machines.collect(), ..Release::default() }
+        Release {
+            flake: wanted.flake.clone(),
+            digest: Some("d".to_owned()),
+            machines: machines.collect(),
+            ..Release::default()
+        }
     }
 
     #[test]
-    fn an_evaluation_serves_only_the_machines_and_configurations_it_was_made_for() {
+    fn an_evaluation_serves_only_what_it_was_made_for() {
         let release = evaluated(&[("host1", "a"), ("host2", "b")]);
-        assert!(is_for(&release, &attributes(&[("host2", "b"), ("host1", "a")])));
-        assert!(!is_for(&release, &attributes(&[("host1", "a")])));
-        assert!(!is_for(&release, &attributes(&[("host1", "a"), ("host3", "b")])));
-        assert!(!is_for(&release, &attributes(&[("host1", "a"), ("host2", "c")])));
-        assert!(is_for(&evaluated(&[]), &attributes(&[])));
+        assert!(is_for(&release, &wanted(&[("host2", "b"), ("host1", "a")])));
+        assert!(!is_for(&release, &wanted(&[("host1", "a")])));
+        assert!(!is_for(&release, &wanted(&[("host1", "a"), ("host3", "b")])));
+        assert!(!is_for(&release, &wanted(&[("host1", "a"), ("host2", "c")])));
+        assert!(is_for(&evaluated(&[]), &wanted(&[])));
         let mut failed = release.clone();
         failed.machines[1].error = Some("it throws".to_owned());
-        assert!(!is_for(&failed, &attributes(&[("host1", "a"), ("host2", "b")])));
+        assert!(!is_for(&failed, &wanted(&[("host1", "a"), ("host2", "b")])));
+        let mut other = release.clone();
+        other.inventory_hash = Some("sha256-another".to_owned());
+        assert!(!is_for(&other, &wanted(&[("host1", "a"), ("host2", "b")])));
     }
 
     #[test]
     fn a_message_is_cut_between_characters_to_what_the_schema_admits() {
-        let error = AttributeError::Failed {
-            attribute: "host1".parse().expect("attribute"),
-            message: "ü".repeat(2 * ERROR_MAX),
-        };
-        let entry = machine("host1", &"host1".parse().expect("attribute"), Some(&Err(error)));
-        let length = entry.error.expect("an error").len();
+        let length = short(&"ü".repeat(2 * ERROR_MAX)).len();
         assert!((ERROR_MAX - 1..=ERROR_MAX).contains(&length), "{length}");
-        assert_eq!(entry.out_path, None);
     }
 }

@@ -1,39 +1,43 @@
 //! What a Cluster's status says.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cim_crds::cluster::release::Release;
+use cim_crds::cluster::rollout_status::RolloutPhase;
 use cim_crds::conditions::{ConditionStatus, ConditionType, is_true, reasons};
 use cim_crds::{Cluster, ClusterStatus, Kind, Machine};
 use kube::ResourceExt;
 
-use super::Seen;
 use super::failure::ClusterFailure;
+use super::{Desired, Seen, Shared, history, rollout};
 use crate::driver::{Report, Visit};
 use crate::outcome::{Failure, Outcome, Wait};
 use crate::scope::Caches;
 use crate::status::Judgement;
 
-/// Counts what belongs to the Cluster, and judges it by them and by its release.
+/// Counts what belongs to the Cluster, lets the release go on, and judges both.
 pub(super) fn report(
     visit: &Visit<'_, Cluster>,
     caches: &Caches,
+    desired: &Desired,
     observed: &Seen,
     status: &mut ClusterStatus,
-) -> Report<Arc<ClusterFailure>> {
+) -> Report<Shared> {
     let (namespace, name) = (visit.namespace(), visit.name());
-    let machines = caches.machines.list(namespace);
-    let machines: Vec<&Machine> =
-        machines.iter().map(AsRef::as_ref).filter(|it| it.spec.cluster == name).collect();
+    let machines: Vec<&Machine> = desired.machines.iter().map(AsRef::as_ref).collect();
     let services = caches.services.list(namespace);
     let services = services.iter().map(AsRef::as_ref).filter(|it| it.spec.cluster == name);
     let counted = Tally::of(machines.iter().copied());
     let counted_services = Tally::of(services);
 
+    status.approval.clone_from(&desired.approval);
+    status.progress = None;
     if let Ok(release) = observed {
         // After a failure the release before stays: machines go on with what they run.
-        status.release.clone_from(release);
+        history::replace(status, release.clone(), visit.now());
     }
+    let recheck = roll_out(visit, desired, &machines, status);
     status.fqdn = caches
         .domains
         .get(namespace, &visit.object().spec.domain)
@@ -52,23 +56,111 @@ pub(super) fn report(
         .collect();
     let conditions = vec![
         available(&waiting, &counted, &counted_services),
-        release_ready(observed, status.release.as_ref()),
+        release_ready(desired, observed, status.release.as_ref()),
         up_to_date(status.release.as_ref(), &machines),
+        same_as_approved(visit.object(), desired, observed),
     ];
-    let outcome = match observed {
-        Err(failure) => Err(Arc::clone(failure)),
-        Ok(release) => match without_closure(release.as_ref()) {
-            Some(names) => Err(Arc::new(ClusterFailure::Evaluation(names))),
-            None if waiting.is_empty() => {
-                Ok(Outcome::done(everything(&counted, &counted_services)))
-            }
-            None => Ok(Outcome::Wait(Wait::new(
-                reasons::WAITING,
-                format!("not ready: {}", waiting.join(", ")),
-            ))),
-        },
-    };
+    let outcome = outcome(desired, observed, status, &waiting, recheck);
+    let outcome = outcome.unwrap_or_else(|| {
+        Ok(Outcome::Done { message: everything(&counted, &counted_services), requeue: recheck })
+    });
     Report::new(conditions, outcome)
+}
+
+/// Lets the release go on, and says when to look again if nothing else happens.
+fn roll_out(
+    visit: &Visit<'_, Cluster>,
+    desired: &Desired,
+    machines: &[&Machine],
+    status: &mut ClusterStatus,
+) -> Option<Duration> {
+    let release = status.release.as_ref().filter(|release| release.digest.is_some())?;
+    // Waves and windows that cannot be read let nobody begin.
+    let (waves, calendar) = desired.order.as_ref().ok()?;
+    let (opening, now) = (calendar.at(visit.now().0), visit.now());
+    let (next, recheck) =
+        rollout::advance(visit.object(), release, waves.clone(), machines, opening, now);
+    status.rollout = Some(next);
+    recheck
+}
+
+/// How the visit ends, unless all is as it should be: the first thing that is not.
+fn outcome(
+    desired: &Desired,
+    observed: &Seen,
+    status: &ClusterStatus,
+    waiting: &[String],
+    recheck: Option<Duration>,
+) -> Option<Result<Outcome, Shared>> {
+    if let Err(failure) = observed {
+        return Some(Err(Arc::clone(failure)));
+    }
+    if let Err(failure) = &desired.order {
+        return Some(Err(Arc::clone(failure)));
+    }
+    let rollout = status.rollout.as_ref();
+    if let Some(rollout) = rollout.filter(|rollout| rollout.phase == RolloutPhase::Aborted) {
+        return Some(Err(Arc::new(ClusterFailure::Aborted(rollout.message.clone()))));
+    }
+    if let Some(names) = without_closure(status.release.as_ref()) {
+        return Some(Err(Arc::new(ClusterFailure::Evaluation(names))));
+    }
+    let wait = |reason, message: String| {
+        let wait = Wait::new(reason, message);
+        let after = recheck.map_or(wait.after, |recheck| recheck.min(wait.after));
+        Some(Ok(Outcome::Wait(wait.after(after))))
+    };
+    if let Some(waits) = &desired.waits {
+        return wait(waits.reason, waits.message.clone());
+    }
+    let under_way = |phase| !matches!(phase, RolloutPhase::Complete | RolloutPhase::Pending);
+    if let Some(rollout) = rollout.filter(|rollout| under_way(rollout.phase)) {
+        return wait(rollout::reason(rollout.phase), rollout.message.clone());
+    }
+    if waiting.is_empty() {
+        return None;
+    }
+    wait(reasons::WAITING, format!("not ready: {}", waiting.join(", ")))
+}
+
+/// Whether what is to run is what was approved.
+fn same_as_approved(cluster: &Cluster, desired: &Desired, observed: &Seen) -> Judgement {
+    let judge = |status: ConditionStatus, reason, message: String| {
+        Judgement::new(ConditionType::SameAsApproved, status, reason, message)
+    };
+    if cluster.spec.promotion.is_none() {
+        let message = "it follows its own source; nobody approves for it".to_owned();
+        return judge(ConditionStatus::Unknown, "NoPromotion", message);
+    }
+    let Some(approval) = &desired.approval else {
+        let message = desired.waits.as_ref().map(|wait| wait.message.clone()).unwrap_or_default();
+        return judge(ConditionStatus::Unknown, "WaitingForApproval", message);
+    };
+    match observed {
+        Ok(Some(release)) => {
+            let (approved, by) = (&approval.approved, &approval.approved.by);
+            let message = format!(
+                "{} approved by {by} in {}: {} services and {} configurations were compared",
+                approved.rev,
+                approval.from,
+                release.services.len(),
+                approved.configurations.len(),
+            );
+            judge(ConditionStatus::True, reasons::SUCCEEDED, message)
+        }
+        Ok(None) => {
+            let message = "nothing was evaluated yet".to_owned();
+            judge(ConditionStatus::Unknown, reasons::NOT_OBSERVED, message)
+        }
+        Err(failure) => match &**failure {
+            ClusterFailure::NotApproved(_)
+            | ClusterFailure::NotThatRelease { .. }
+            | ClusterFailure::HashMismatch { .. } => {
+                judge(ConditionStatus::False, failure.reason(), failure.to_string())
+            }
+            _ => judge(ConditionStatus::Unknown, failure.reason(), failure.to_string()),
+        },
+    }
 }
 
 fn everything(machines: &Tally, services: &Tally) -> String {
@@ -84,7 +176,7 @@ fn available(waiting: &[String], machines: &Tally, services: &Tally) -> Judgemen
     Judgement::new(ConditionType::Available, false, reasons::WAITING, message)
 }
 
-fn release_ready(observed: &Seen, release: Option<&Release>) -> Judgement {
+fn release_ready(desired: &Desired, observed: &Seen, release: Option<&Release>) -> Judgement {
     let judge = |status: ConditionStatus, reason, message: String| {
         Judgement::new(ConditionType::ReleaseReady, status, reason, message)
     };
@@ -92,6 +184,9 @@ fn release_ready(observed: &Seen, release: Option<&Release>) -> Judgement {
         return judge(ConditionStatus::False, failure.reason(), failure.to_string());
     }
     let Some(release) = release else {
+        if let Some(waits) = &desired.waits {
+            return judge(ConditionStatus::Unknown, waits.reason, waits.message.clone());
+        }
         let message = "spec.source is absent; nothing is delivered".to_owned();
         return judge(ConditionStatus::Unknown, "NothingDelivered", message);
     };
@@ -102,7 +197,17 @@ fn release_ready(observed: &Seen, release: Option<&Release>) -> Judgement {
             format!("no closure for {names}"),
         );
     }
-    let message = format!("{} evaluates for every machine", release.rev);
+    let unbuilt: Vec<&str> = release
+        .machines
+        .iter()
+        .filter(|machine| !rollout::is_built(machine))
+        .map(|machine| machine.name.as_str())
+        .collect();
+    if !unbuilt.is_empty() {
+        let message = format!("not built yet for {}", unbuilt.join(", "));
+        return judge(ConditionStatus::False, "NotBuilt", message);
+    }
+    let message = format!("{} is built and signed for every machine", release.rev);
     judge(ConditionStatus::True, reasons::SUCCEEDED, message)
 }
 

@@ -75,8 +75,20 @@ impl<'a, K: Kind> Visit<'a, K> {
     /// Tells people, in the conditions Ready and Reconciling, that a long step has begun. Calling it
     /// again with the same words writes nothing. A failure to tell is no reason to stop.
     pub async fn progress(&self, reason: &'static str, message: impl Into<String>) {
+        self.progress_with(reason, message, |_| ()).await;
+    }
+
+    /// The same, and lets `edit` tell more in the kind's own part of the status.
+    pub async fn progress_with(
+        &self,
+        reason: &'static str,
+        message: impl Into<String>,
+        edit: impl FnOnce(&mut K::Status),
+    ) {
         let phase = Phase::Working { reason, message: message.into() };
-        if let Err(error) = self.write(self.current().await, phase, &Seen::nothing()).await {
+        let mut next = self.current().await;
+        edit(next.status_mut().get_or_insert_default());
+        if let Err(error) = self.write(next, phase, &Seen::nothing()).await {
             tracing::warn!(error = chain(&error), "cannot tell the progress");
         }
     }

@@ -1,0 +1,162 @@
+//! Building and signing the closures of a release, before any machine takes it.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+use std::sync::Arc;
+
+use cim_crds::cluster::release::{Release, ReleaseMachine};
+use cim_crds::{Cluster, Progress as Told};
+use cim_nixos::{BuildOptions, Nix, Progress, Root, Signer, Toplevel};
+use futures::{StreamExt, stream};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::{Duration, interval};
+
+use super::Reconciler;
+use super::failure::ClusterFailure;
+use super::root_name;
+use crate::driver::Visit;
+use crate::logs::{Kind, keep};
+
+/// Builds at a time; each may itself use all processors and builders.
+const PARALLEL: usize = 4;
+/// How often people are told.
+const TELL: Duration = Duration::from_secs(3);
+
+/// One closure to be built and signed, for one or more machines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Build {
+    /// How it is built.
+    #[serde(flatten)]
+    pub(super) toplevel: Toplevel,
+    /// The Machines that are to run it.
+    pub(super) machines: Vec<String>,
+}
+
+impl Display for Build {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "build {} for {}", self.toplevel.closure, self.machines.join(", "))
+    }
+}
+
+/// The closures of `release` that are not built, or not signed by the key of that name.
+pub(super) fn missing(release: &Release, key: &str) -> Vec<Build> {
+    let mut builds: BTreeMap<&str, Build> = BTreeMap::new();
+    for machine in release.machines.iter().filter(|machine| !is_ready(machine, key)) {
+        let (Some(closure), Some(derivation)) = (&machine.out_path, &machine.drv_path) else {
+            continue;
+        };
+        let (Ok(path), Ok(derivation)) = (closure.parse(), derivation.parse()) else { continue };
+        let build = builds.entry(closure).or_insert_with(|| Build {
+            toplevel: Toplevel { derivation, closure: path },
+            machines: Vec::new(),
+        });
+        build.machines.push(machine.name.clone());
+    }
+    builds.into_values().collect()
+}
+
+fn is_ready(machine: &ReleaseMachine, key: &str) -> bool {
+    machine.nar_hash.is_some() && machine.signed_by.iter().any(|signer| signer == key)
+}
+
+/// Fills in what the local store knows of the closures that the release does not say built.
+pub(super) async fn look(nix: &Nix, release: &mut Release, key: &str) {
+    let mut work = Vec::new();
+    for build in missing(release, key) {
+        work.push(async move {
+            let found = nix.provenance(&build.toplevel.closure).await.ok()?;
+            Some((build.toplevel.closure.to_string(), found))
+        });
+    }
+    let known: Vec<_> = stream::iter(work).buffer_unordered(PARALLEL).collect().await;
+    let known: BTreeMap<String, cim_nixos::Provenance> = known.into_iter().flatten().collect();
+    for machine in &mut release.machines {
+        let Some(found) = machine.out_path.as_ref().and_then(|path| known.get(path)) else {
+            continue;
+        };
+        machine.nar_hash = Some(found.nar_hash.to_string());
+        machine.signed_by.clone_from(&found.signed_by);
+    }
+}
+
+/// Builds and signs. One that fails does not stop the others.
+pub(super) async fn build(
+    reconciler: &Reconciler,
+    visit: &Visit<'_, Cluster>,
+    nix: &Nix,
+    signer: &Signer,
+    builds: &[Build],
+) -> Result<(), ClusterFailure> {
+    let roots = reconciler.workshop.roots(visit.namespace(), visit.name())?;
+    let metrics = reconciler.workshop.metrics();
+    let (sink, told) = watch::channel(Progress::default());
+    let mut work = Vec::with_capacity(builds.len());
+    for build in builds {
+        let (roots, sink) = (&roots, &sink);
+        work.push(async move {
+            let root = roots.place(&root_name(&build.toplevel.closure).unwrap_or_default())?;
+            let made = make(nix, signer, build, &root, sink);
+            Ok((build, metrics.external("nix", "build", made).await))
+        });
+    }
+    let building =
+        stream::iter(work).buffer_unordered(PARALLEL).collect::<Vec<Result<_, ClusterFailure>>>();
+    let ended = tell_while(visit, builds.len(), told, building).await;
+    let mut failed = Vec::new();
+    for ended in ended {
+        let (build, made) = ended?;
+        let Err(error) = made else { continue };
+        if let cim_nixos::Error::BuildFailed { log, .. } = &error {
+            for name in &build.machines {
+                if let Some(machine) = reconciler.caches.machines.get(visit.namespace(), name) {
+                    keep(visit.kube(), &*machine, Kind::Build, &log.derivation, &log.text).await;
+                }
+            }
+        }
+        failed.push((build.machines.join(", "), Arc::new(error)));
+    }
+    if failed.is_empty() { Ok(()) } else { Err(ClusterFailure::Build(failed)) }
+}
+
+async fn make(
+    nix: &Nix,
+    signer: &Signer,
+    build: &Build,
+    root: &Root,
+    sink: &cim_nixos::ProgressSink,
+) -> Result<(), cim_nixos::Error> {
+    let options =
+        BuildOptions { root: Some(root), progress: Some(sink), ..BuildOptions::default() };
+    nix.build(&build.toplevel, options).await?;
+    nix.sign(signer, &build.toplevel.closure).await
+}
+
+/// Waits for `work`, and tells people how far it is.
+async fn tell_while<T>(
+    visit: &Visit<'_, Cluster>,
+    closures: usize,
+    told: watch::Receiver<Progress>,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut ticks = interval(TELL);
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = ticks.tick() => {
+                let progress = told.borrow().clone();
+                let message = format!("building {closures} closures");
+                let step = progress.latest.clone().unwrap_or_else(|| message.clone());
+                let counted = Told {
+                    step: step.chars().take(253).collect(),
+                    done: progress.builds.done,
+                    expected: progress.builds.expected,
+                    unit: "derivations".to_owned(),
+                };
+                visit.progress_with("Building", message, |status| status.progress = Some(counted)).await;
+            }
+        }
+    }
+}
