@@ -19,7 +19,7 @@ use super::failure::ClusterFailure;
 const ERROR_MAX: usize = 1000;
 
 /// Where the release comes from, and for whom it is.
-pub struct Wanted {
+pub(super) struct Wanted {
     pub(super) source: cim_nixos::Source,
     pub(super) access: Option<Arc<Access>>,
     /// As the spec writes them.

@@ -1,13 +1,26 @@
-//! Builds, signs, copies and activates what a plan says.
+//! Builds what is missing here, signs, copies, activates, confirms and reboots: what a plan says.
 
-use cim_crds::Machine;
-use cim_nixos::{BuildOptions, Change, Configuration, Source};
+use std::path::Path;
+
+use cim_crds::machine::system::{DeliveryPhase, FailedDelivery};
+use cim_crds::{Machine, Progress as Told};
+use cim_nixos::{Applied, BuildOptions, Change, Nix, Outcome, Progress, Toplevel};
 use cim_plan::Plan;
+use tokio::sync::watch;
+use tokio::time::{Duration, interval};
 
+use super::assign::assign;
 use super::failure::MachineFailure;
 use super::validate::{Delivery, Desired};
 use super::{Reconciler, host_name};
 use crate::driver::{Step, Visit};
+use crate::logs::{Kind, keep};
+use crate::outcome::{Class, Failure, Stop, Wait};
+
+/// How often people are told.
+const TELL: Duration = Duration::from_secs(3);
+/// The longest message of a failed delivery, as the schema bounds it.
+const MESSAGE_MAX: usize = 1000;
 
 pub(super) async fn apply(
     reconciler: &Reconciler,
@@ -16,7 +29,36 @@ pub(super) async fn apply(
     plan: &Plan<Change>,
 ) -> Step<(), Reconciler> {
     let Some(delivery) = &desired.delivery else { return Ok(()) };
-    Ok(deliver(reconciler, visit, desired, delivery, plan).await?)
+    // Between the decision and the first effect the Cluster may have decided otherwise.
+    let now = assign(visit.object(), &*reconciler.cluster(visit)?);
+    let closure = |target: &Option<cim_crds::machine::system::Target>| {
+        target.as_ref().and_then(|target| target.out_path.clone())
+    };
+    if closure(&now.target) != closure(&desired.assignment.target) {
+        let message = "its Cluster has decided on another closure meanwhile";
+        return Err(Wait::new("Reassigned", message).after(Duration::ZERO).into());
+    }
+    match deliver(reconciler, visit, desired, delivery, plan).await {
+        Err(failure) if is_final(&failure) => {
+            // Trying again would not help, so it counts as a failure of the release.
+            let failed = failed(desired, delivery, failure.reason(), &failure.to_string());
+            let words = failure.to_string();
+            visit
+                .progress_with(failure.reason(), words, |status| status.failed = Some(failed))
+                .await;
+            Err(Stop::Fail(failure))
+        }
+        ended => Ok(ended?),
+    }
+}
+
+/// Whether the same again would fail again.
+fn is_final(failure: &MachineFailure) -> bool {
+    let passing = [Outcome::Locked.reason(), Outcome::Interrupted.reason()];
+    match failure {
+        MachineFailure::Activation { reason, .. } => !passing.contains(reason),
+        other => other.class() == Class::Stalled,
+    }
 }
 
 async fn deliver(
@@ -32,57 +74,130 @@ async fn deliver(
     let needs =
         |change: &Change| matches!(change, Change::Copy { .. } | Change::CopySignatures { .. });
     if plan.changes.iter().any(needs) {
-        visit.progress("Building", format!("building {}", delivery.wanted.closure)).await;
-        reconciler.ensure_derivation(nix, delivery).await?;
-        let build = nix.build(&delivery.toplevel, BuildOptions::default());
-        workshop.metrics().external("nix", "build", build).await?;
+        reconciler.ensure_built(nix, visit, delivery).await?;
     }
-    let steps: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
-    visit.progress("Delivering", steps.join(", then ")).await;
     let host = workshop.hosts().await?.host(&host_name(visit), desired.target.clone())?;
     let signer = workshop.signer(&delivery.signing_key).await?;
+    let (sink, told) = watch::channel(Progress::default());
     let delivering = cim_nixos::apply(
-        cim_nixos::Delivery { nix, signer: &signer, host: &host, progress: None },
+        cim_nixos::Delivery { nix, signer: &signer, host: &host, progress: Some(&sink) },
         plan,
         Some(&delivery.wanted.closure),
     );
-    let applied = workshop.metrics().external("ssh", "deliver", delivering).await?;
-    match applied.outcome {
-        Some(outcome) if !outcome.is_success() => Err(MachineFailure::Activation {
-            reason: outcome.reason(),
-            closure: delivery.wanted.closure.to_string(),
-            outcome: applied.log.unwrap_or_else(|| outcome.reason().to_owned()),
-        }),
-        _ => Ok(()),
+    let delivering = workshop.metrics().external("ssh", "deliver", delivering);
+    let applied = tell_while(visit, plan, told, delivering).await?;
+    judge(visit, delivery, applied).await
+}
+
+async fn judge(
+    visit: &Visit<'_, Machine>,
+    delivery: &Delivery,
+    applied: Applied,
+) -> Result<(), MachineFailure> {
+    let closure = delivery.wanted.closure.to_string();
+    let Some(outcome) = applied.outcome.filter(|outcome| !outcome.is_success()) else {
+        return Ok(());
+    };
+    if let Some(log) = &applied.log {
+        keep(visit.kube(), visit.object(), Kind::Activation, &closure, log).await;
+    }
+    if outcome == Outcome::RolledBack {
+        // What the machine says of it is read next.
+        return Ok(());
+    }
+    let told = applied.log.unwrap_or_else(|| outcome.to_string());
+    Err(MachineFailure::Activation { reason: outcome.reason(), closure, outcome: told })
+}
+
+/// A failure as it is remembered.
+pub(super) fn failed(
+    desired: &Desired,
+    delivery: &Delivery,
+    reason: &str,
+    message: &str,
+) -> FailedDelivery {
+    let assignment = &desired.assignment;
+    FailedDelivery {
+        release: assignment.target.as_ref().and_then(|target| target.release.clone()),
+        attempt: assignment.attempt,
+        out_path: delivery.wanted.closure.to_string(),
+        reason: reason.to_owned(),
+        message: message[..message.floor_char_boundary(MESSAGE_MAX)].to_owned(),
+        time: None,
     }
 }
 
 impl Reconciler {
-    /// The local store may have been lost since the Cluster evaluated (it is a cache): evaluating
-    /// this one machine at the same revision gives the same derivation.
-    async fn ensure_derivation(
+    /// The Cluster has built it; the local store may have been lost since.
+    async fn ensure_built(
         &self,
-        nix: &cim_nixos::Nix,
+        nix: &Nix,
+        visit: &Visit<'_, Machine>,
         delivery: &Delivery,
     ) -> Result<(), MachineFailure> {
-        let present = tokio::fs::try_exists(delivery.toplevel.derivation.as_str()).await;
-        if present.unwrap_or(false) {
+        let closure = &delivery.wanted.closure;
+        if Path::new(closure.as_str()).exists() {
             return Ok(());
         }
-        let source =
-            Source::parse(&delivery.flake, delivery.branch.as_deref(), Some(&delivery.rev))
-                .map_err(cim_nixos::Error::from)?;
-        let locked = nix.resolve(&source).await?;
-        let attribute = delivery.attribute.clone();
-        let evaluation = nix.evaluate(&locked, None, std::slice::from_ref(&attribute)).await?;
-        match evaluation.configurations.get(&attribute) {
-            Some(Ok(Configuration { toplevel, .. })) if *toplevel == delivery.toplevel => Ok(()),
-            Some(Ok(Configuration { toplevel, .. })) => Err(MachineFailure::NoClosure(format!(
-                "revision {} now evaluates to {}; the release says {}",
-                delivery.rev, toplevel.closure, delivery.toplevel.closure
-            ))),
-            Some(Err(error)) => Err(MachineFailure::NoClosure(error.to_string())),
-            None => Err(MachineFailure::NoClosure(format!("{attribute} was not evaluated"))),
+        let derivation = delivery.derivation.clone();
+        let Some(derivation) = derivation.filter(|path| Path::new(path.as_str()).exists()) else {
+            return Err(MachineFailure::NoClosure(format!(
+                "{closure} was lost from the controller's store, and so was its derivation: \
+                 deliver a release that has it"
+            )));
+        };
+        visit.progress("Building", format!("building {closure}")).await;
+        let roots = self.workshop.roots(visit.namespace(), &visit.object().spec.cluster)?;
+        let root = roots
+            .place(&crate::cluster::root_name(closure).unwrap_or_default())
+            .map_err(cim_nixos::Error::from)?;
+        let toplevel = Toplevel { derivation, closure: closure.clone() };
+        let options = BuildOptions { root: Some(&root), ..BuildOptions::default() };
+        let building = nix.build(&toplevel, options);
+        Ok(self.workshop.metrics().external("nix", "build", building).await?)
+    }
+}
+
+/// Waits for `work`, and tells people how far it is.
+async fn tell_while<T>(
+    visit: &Visit<'_, Machine>,
+    plan: &Plan<Change>,
+    told: watch::Receiver<Progress>,
+    work: impl Future<Output = T>,
+) -> T {
+    let steps: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
+    let message = steps.join(", then ");
+    let phase = plan.changes.iter().find_map(phase);
+    let mut ticks = interval(TELL);
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            _ = ticks.tick() => {
+                let bytes = told.borrow().bytes;
+                visit.progress_with("Delivering", message.clone(), |status| {
+                    status.delivery_phase = phase.or(status.delivery_phase);
+                    status.progress = (bytes.expected > 0).then(|| Told {
+                        step: "copying".to_owned(),
+                        done: bytes.done,
+                        expected: bytes.expected,
+                        unit: "bytes".to_owned(),
+                    });
+                }).await;
+            }
         }
+    }
+}
+
+const fn phase(change: &Change) -> Option<DeliveryPhase> {
+    match change {
+        Change::Copy { .. } | Change::CopySignatures { .. } => Some(DeliveryPhase::Copying),
+        Change::Check { .. } | Change::Activate { .. } | Change::Revert { .. } => {
+            Some(DeliveryPhase::Activating)
+        }
+        Change::Confirm { .. } => Some(DeliveryPhase::Confirming),
+        Change::Reboot { .. } => Some(DeliveryPhase::Rebooting),
+        Change::Await { .. } => None,
     }
 }

@@ -19,7 +19,9 @@ pub(super) struct Assignment {
     pub(super) taken_back: bool,
     /// Whether the Cluster lets it reboot now.
     pub(super) may_reboot: bool,
-    /// The attempt of the rollout, which tells an old failure from a new one.
+    /// The Cluster's release.
+    pub(super) release: Option<String>,
+    /// The attempt of its rollout, which tells an old failure from a new one.
     pub(super) attempt: u32,
 }
 
@@ -64,6 +66,7 @@ pub(super) fn assign(machine: &Machine, cluster: &Cluster) -> Assignment {
     };
     let keep = Assignment {
         may_reboot: rollout.rebooting.contains(&name),
+        release: release.digest.clone(),
         attempt: rollout.attempt,
         ..keep
     };

@@ -48,6 +48,25 @@ pub enum MachineFailure {
         /// How it ended, and the end of its log.
         outcome: String,
     },
+    /// What the release holds for it failed on it, and is not tried again by itself.
+    #[error(
+        "{closure} failed: {message}; it is tried again in another release, or when somebody asks \
+         (cimctl reconcile --retry)"
+    )]
+    Failed {
+        /// The class.
+        reason: &'static str,
+        /// The closure.
+        closure: String,
+        /// What happened.
+        message: String,
+    },
+    /// Its store does not hold what was delivered.
+    #[error(
+        "these paths of its store were changed or lost behind Nix's back: {}: \
+         mend them there (nix store repair), and look who did it", .0.join(", ")
+    )]
+    Corrupt(Vec<String>),
     /// Building, signing, copying or activating failed.
     #[error(transparent)]
     Delivery(#[from] cim_nixos::Error),
@@ -60,7 +79,10 @@ impl Failure for MachineFailure {
             Self::Invalid { .. } => reasons::INVALID_SPEC,
             Self::Secret(error) => error.reason(),
             Self::NoClosure(_) => "NoClosure",
-            Self::Unreachable { reason, .. } | Self::Activation { reason, .. } => reason,
+            Self::Corrupt(_) => "Corrupt",
+            Self::Unreachable { reason, .. }
+            | Self::Activation { reason, .. }
+            | Self::Failed { reason, .. } => reason,
             Self::Delivery(error) => error.reason(),
         }
     }
@@ -75,6 +97,8 @@ impl Failure for MachineFailure {
             Self::Unsupported { .. }
             | Self::Invalid { .. }
             | Self::NoClosure(_)
+            | Self::Corrupt(_)
+            | Self::Failed { .. }
             | Self::Delivery(_) => Class::Stalled,
         }
     }

@@ -1,12 +1,14 @@
 //! What a Machine refers to in the cluster: its Cluster's release, and the credentials for SSH.
 
-use cim_crds::cluster::release::{Release, ReleaseMachine};
+use std::sync::Arc;
+
 use cim_crds::conditions::reasons;
-use cim_crds::machine::Ssh;
+use cim_crds::machine::{Delivery as DeliveryMode, Ssh};
 use cim_crds::{Cluster, Machine};
-use kube::ResourceExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Reconciler;
+use super::assign::{Assignment, assign};
 use super::failure::MachineFailure;
 use crate::driver::{Step, Visit};
 use crate::outcome::Wait;
@@ -25,14 +27,13 @@ pub struct Inputs {
     pub(super) ssh: Ssh,
     pub(super) private_key: SecretData,
     pub(super) host_keys: Option<SecretData>,
-    pub(super) release: Option<Delivered>,
-}
-
-/// The part of a release that is for one machine.
-pub(super) struct Delivered {
-    pub(super) release: Release,
-    pub(super) machine: ReleaseMachine,
-    pub(super) signing_key: SecretData,
+    pub(super) assignment: Assignment,
+    /// By which its closures are signed; `None` where nothing is delivered.
+    pub(super) signing_key: Option<SecretData>,
+    /// Whether its Cluster's windows let it be changed now.
+    pub(super) open: bool,
+    /// The clock.
+    pub(super) now: Time,
 }
 
 pub(super) async fn gather(
@@ -57,49 +58,34 @@ pub(super) async fn gather(
         Some(reference) => Some(secret(&reference.name, "spec.ssh.hostKeysSecretRef").await?),
         None => None,
     };
-    let Some(cluster) = reconciler.caches.clusters.get(visit.namespace(), &spec.cluster) else {
-        let message = format!("Cluster {} does not exist", spec.cluster);
-        return Err(Wait::new(reasons::REFERENCE_NOT_FOUND, message).into());
+    let cluster = reconciler.cluster(visit)?;
+    let delivers = cluster.spec.source.is_some() || cluster.spec.promotion.is_some();
+    let assignment = if delivers && spec.delivery == DeliveryMode::Push {
+        assign(visit.object(), &cluster)
+    } else {
+        Assignment::default()
     };
-    let release = match delivered(&cluster, visit.name())? {
-        Some((release, machine)) => {
-            let field = "spec.signingKeySecretRef of the Cluster";
-            let Some(reference) = &cluster.spec.signing_key_secret_ref else {
-                return Err(MachineFailure::Invalid {
-                    field,
-                    why: "a machine accepts only signed closures; name the Secret with the key"
-                        .to_owned(),
-                }
-                .into());
-            };
-            let signing_key = secret(&reference.name, field).await?;
-            Some(Delivered { release, machine, signing_key })
+    let signing_key = match (&cluster.spec.signing_key_secret_ref, &assignment.target) {
+        (Some(reference), Some(_)) => {
+            Some(secret(&reference.name, "spec.signingKeySecretRef of the Cluster").await?)
         }
-        None => None,
+        _ => None,
     };
-    Ok(Inputs { ssh, private_key, host_keys, release })
+    let calendar = crate::cluster::calendar(&cluster);
+    // Windows that cannot be read are a fault of the Cluster, which says so; nobody begins anything.
+    let open = calendar.is_ok_and(|calendar| calendar.at(visit.now().0).is_open());
+    let now = visit.now().clone();
+    Ok(Inputs { ssh, private_key, host_keys, assignment, signing_key, open, now })
 }
 
-/// The release of `cluster` and what it holds for the machine `name`; `None` for a Cluster that
-/// delivers nothing.
-fn delivered(cluster: &Cluster, name: &str) -> Step<Option<(Release, ReleaseMachine)>, Reconciler> {
-    if cluster.spec.source.is_none() {
-        return Ok(None);
-    }
-    let release = cluster.status.as_ref().and_then(|status| status.release.as_ref());
-    let machine = release.and_then(|release| {
-        let machine = release.machines.iter().find(|machine| machine.name == name);
-        machine.map(|machine| (release.clone(), machine.clone()))
-    });
-    match machine {
-        Some((_, ReleaseMachine { error: Some(error), .. })) => {
-            Err(MachineFailure::NoClosure(error).into())
-        }
-        Some(found) => Ok(Some(found)),
-        None => {
-            let message = format!("Cluster {} has not evaluated it yet", cluster.name_any());
-            Err(Wait::new("ReleasePending", message).into())
-        }
+impl Reconciler {
+    /// The Cluster of the machine, as it is now.
+    pub(super) fn cluster(&self, visit: &Visit<'_, Machine>) -> Step<Arc<Cluster>, Self> {
+        let name = &visit.object().spec.cluster;
+        self.caches.clusters.get(visit.namespace(), name).ok_or_else(|| {
+            let message = format!("Cluster {name} does not exist");
+            Wait::new(reasons::REFERENCE_NOT_FOUND, message).into()
+        })
     }
 }
 
@@ -108,17 +94,15 @@ impl Inputs {
         Ok(self.private_key.text(PRIVATE_KEY)?)
     }
 
+    pub(super) fn signing_key(&self) -> Result<Option<&str>, MachineFailure> {
+        Ok(self.signing_key.as_ref().map(|secret| secret.text(SIGNING_KEY)).transpose()?)
+    }
+
     pub(super) fn host_keys(&self) -> Result<Vec<String>, MachineFailure> {
         match &self.host_keys {
             None => Ok(self.ssh.host_keys.clone()),
             Some(secret) => Ok(secret.text(HOST_KEYS)?.lines().filter_map(host_key).collect()),
         }
-    }
-}
-
-impl Delivered {
-    pub(super) fn signing_key(&self) -> Result<&str, MachineFailure> {
-        Ok(self.signing_key.text(SIGNING_KEY)?)
     }
 }
 

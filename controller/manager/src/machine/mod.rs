@@ -1,10 +1,21 @@
 //! Machine: runs the closure that its Cluster's release holds for it.
+//!
+//! ```text
+//! gather    its Cluster's word (assign), credentials for SSH, the signing key
+//! validate  how it is reached;  what it should run, and whether it may be tried;  its checks
+//! observe   what runs, whether it serves, now and then whether its store is what it should be
+//! plan      copy, check, test, confirm or go back, reboot;  nothing out of a window
+//! apply     does that, and keeps the log of what failed
+//! report    how it stands, what it was given, what failed on it
+//! ```
 
 mod apply;
 mod assign;
 mod failure;
 mod gather;
 mod health;
+mod observe;
+mod plan;
 mod report;
 mod validate;
 
@@ -12,7 +23,7 @@ use std::sync::Arc;
 
 use cim_crds::conditions::ConditionType;
 use cim_crds::{Machine, MachineStatus};
-use cim_nixos::{Change, Observed, observe};
+use cim_nixos::Change;
 use cim_plan::Plan;
 
 use crate::delivery::Workshop;
@@ -22,7 +33,7 @@ use crate::scope::Caches;
 
 pub use failure::MachineFailure;
 pub use gather::Inputs;
-pub use health::Seen;
+pub use observe::Seen;
 pub use validate::Desired;
 
 /// Reconciles Machines.
@@ -51,39 +62,27 @@ impl driver::Reconciler for Reconciler {
     type Change = Change;
     type Failure = MachineFailure;
 
-    const CONDITIONS: &'static [ConditionType] =
-        &[ConditionType::Reachable, ConditionType::InSync, ConditionType::RebootRequired];
+    const CONDITIONS: &'static [ConditionType] = &[
+        ConditionType::Reachable,
+        ConditionType::Healthy,
+        ConditionType::InSync,
+        ConditionType::RebootRequired,
+    ];
 
     async fn gather(&self, visit: &Visit<'_, Machine>) -> Step<Inputs, Self> {
         gather::gather(self, visit).await
     }
 
     fn validate(&self, machine: &Machine, inputs: Inputs) -> Step<Desired, Self> {
-        Ok(validate::validate(machine, &inputs)?)
+        Ok(validate::validate(machine, inputs)?)
     }
 
     async fn observe(&self, visit: &Visit<'_, Machine>, desired: &Desired) -> Step<Seen, Self> {
-        let hosts = self.workshop.hosts().await.map_err(MachineFailure::from)?;
-        let host =
-            hosts.host(&host_name(visit), desired.target.clone()).map_err(MachineFailure::from)?;
-        let wanted = desired.delivery.as_ref().map(|delivery| &delivery.wanted.closure);
-        let seen = async {
-            match observe(&host, self.workshop.limits(), wanted).await {
-                seen @ Observed::Reached(_) => Ok(seen),
-                seen @ Observed::Unreachable { .. } => Err(seen),
-            }
-        };
-        let seen = self.workshop.metrics().external("ssh", "observe", seen).await;
-        let observed = seen.unwrap_or_else(|unreachable| unreachable);
-        let health = health::ask(&host, self.workshop.limits(), desired, &observed).await;
-        Ok(Seen { observed, health })
+        observe::look(self, visit, desired).await
     }
 
     fn plan(&self, desired: &Desired, seen: &Seen) -> Plan<Change> {
-        let delivery = desired.delivery.as_ref();
-        delivery.map_or_else(Plan::default, |delivery| {
-            cim_nixos::plan(&delivery.wanted, &seen.observed, &seen.health)
-        })
+        plan::plan(desired, seen)
     }
 
     async fn apply(
@@ -104,7 +103,7 @@ impl driver::Reconciler for Reconciler {
         _plan: &Plan<Change>,
         status: &mut MachineStatus,
     ) -> Report<MachineFailure> {
-        report::report(visit.object(), desired, &seen.observed, status)
+        report::report(visit, desired, seen, status)
     }
 
     async fn cleanup(&self, visit: &Visit<'_, Machine>) -> Step<Outcome, Self> {

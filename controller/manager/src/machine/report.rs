@@ -1,14 +1,21 @@
 //! What a Machine's status says.
 
-use cim_crds::Machine;
-use cim_crds::MachineStatus;
 use cim_crds::conditions::{ConditionStatus, ConditionType, reasons};
-use cim_crds::machine::system::{DeliveryPhase, System, SystemState, Target};
-use cim_nixos::{Assessment, HostState, Link, Observed, StorePath, SyncState, assess};
+use cim_crds::machine::system::{DeliveryPhase, FailedDelivery, System, SystemState, Verification};
+use cim_crds::{Machine, MachineStatus, annotations};
+use cim_nixos::{
+    Assessment, Health, HostState, Integrity, Link, Observed, StorePath, SyncState, assess,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
 
+use super::assign::{Assignment, Waits};
 use super::failure::MachineFailure;
+use super::observe::Seen;
+use super::plan::Held;
 use super::validate::{Delivery, Desired};
-use crate::driver::Report;
+use super::{apply, plan};
+use crate::driver::{Report, Visit};
 use crate::outcome::{Outcome, Wait};
 use crate::status::Judgement;
 
@@ -16,14 +23,18 @@ use crate::status::Judgement;
 const DELIVERED_MAX: usize = 10;
 
 pub(super) fn report(
-    machine: &Machine,
+    visit: &Visit<'_, Machine>,
     desired: &Desired,
-    observed: &Observed,
+    seen: &Seen,
     status: &mut MachineStatus,
 ) -> Report<MachineFailure> {
+    let machine = visit.object();
+    let assignment = &desired.assignment;
     status.addresses = addresses(machine);
-    status.target = desired.delivery.as_ref().map(target);
-    let state = match observed {
+    status.target.clone_from(&assignment.target);
+    status.previous.clone_from(&assignment.previous);
+    status.progress = None;
+    let state = match &seen.observed {
         Observed::Reached(state) => state,
         Observed::Unreachable { reason, message } => {
             status.state = Some(SystemState::Unreachable);
@@ -33,30 +44,156 @@ pub(super) fn report(
             return Report::new(vec![reachable], Err(failure));
         }
     };
+    note_reboot(status, state);
     status.system = Some(system(state));
-    let mut conditions =
-        vec![Judgement::new(ConditionType::Reachable, true, reasons::SUCCEEDED, "it answers")];
+    let mut conditions = vec![
+        Judgement::new(ConditionType::Reachable, true, reasons::SUCCEEDED, "it answers"),
+        healthy(seen),
+    ];
     let Some(delivery) = &desired.delivery else {
         status.state = Some(SystemState::Unknown);
         status.delivery_phase = None;
-        let message = "its Cluster delivers nothing; it is only observed";
+        let (reason, message) = nothing_delivered(assignment);
         conditions.push(Judgement::new(
             ConditionType::InSync,
             ConditionStatus::Unknown,
-            "NothingDelivered",
-            message,
+            reason,
+            message.clone(),
         ));
-        return Report::new(conditions, Ok(Outcome::done(message)));
+        return Report::new(conditions, undelivered(assignment, reason, message));
     };
-    let assessment = assess(&delivery.wanted, observed);
-    if state.profile.is(&delivery.wanted.closure) {
+    let assessment = assess(&delivery.wanted, &seen.observed);
+    if assessment.sync == SyncState::InSync {
         remember(&mut status.delivered, &delivery.wanted.closure);
     }
-    status.state = Some(system_state(&assessment));
-    status.delivery_phase = Some(phase(&assessment));
-    conditions.push(in_sync(&assessment, &delivery.wanted.closure));
+    note_verification(status, delivery, seen, visit.now());
+    note_failure(status, desired, delivery, &assessment, visit.now());
+    status.retry = machine.annotations().get(annotations::RETRY).cloned();
+    let corrupt = corrupt(status, delivery);
+    let held = plan::held(desired, delivery, seen);
+    status.state =
+        Some(if corrupt.is_some() { SystemState::Corrupt } else { system_state(&assessment) });
+    status.delivery_phase = Some(phase(&assessment, status.failed.as_ref(), delivery));
+    conditions.push(in_sync(&assessment, &delivery.wanted.closure, corrupt.as_deref()));
     conditions.push(reboot(&assessment));
-    Report::new(conditions, outcome(&assessment, delivery))
+    let outcome = match (corrupt, held) {
+        (Some(paths), _) => Err(MachineFailure::Corrupt(paths)),
+        (None, Some(Held::Window)) => {
+            let message = format!("{} waits for a window", delivery.wanted.closure);
+            Ok(Outcome::Wait(Wait::new("WaitingForWindow", message)))
+        }
+        (None, _) => outcome(&assessment, desired, delivery, seen, status.failed.as_ref()),
+    };
+    Report::new(conditions, outcome)
+}
+
+/// What it runs may be well although nothing of ours is.
+fn healthy(seen: &Seen) -> Judgement {
+    let judge = |status: ConditionStatus, reason, message: String| {
+        Judgement::new(ConditionType::Healthy, status, reason, message)
+    };
+    let failing = match &seen.health {
+        Health::Failing(failing) => failing,
+        Health::Unasked | Health::Passing => &seen.failing,
+    };
+    if failing.is_empty() {
+        return judge(ConditionStatus::True, reasons::SUCCEEDED, "its checks hold".to_owned());
+    }
+    judge(ConditionStatus::False, "ChecksFailing", failing.join("; "))
+}
+
+/// A reboot that does not settle what is owed is not repeated for the same closure.
+fn note_reboot(status: &mut MachineStatus, state: &HostState) {
+    let before = status.system.as_ref().and_then(|system| system.boot_id.as_ref());
+    if before.is_some_and(|before| *before != state.boot_id) {
+        let target = status.target.as_ref();
+        status.rebooted_for = target.and_then(|target| target.out_path.clone());
+    }
+}
+
+fn nothing_delivered(assignment: &Assignment) -> (&'static str, String) {
+    match &assignment.waits {
+        None => ("NothingDelivered", "nothing is delivered to it; it is only observed".to_owned()),
+        Some(Waits::Release(message)) => ("ReleasePending", message.clone()),
+        Some(Waits::Closure(message)) => ("NoClosure", message.clone()),
+        Some(Waits::Turn(message)) => ("RolloutPending", message.clone()),
+        Some(Waits::Aborted(message)) => ("RolloutAborted", message.clone()),
+    }
+}
+
+fn undelivered(
+    assignment: &Assignment,
+    reason: &'static str,
+    message: String,
+) -> Result<Outcome, MachineFailure> {
+    match &assignment.waits {
+        None => Ok(Outcome::done(message)),
+        Some(Waits::Closure(_)) => Err(MachineFailure::NoClosure(message)),
+        Some(_) => Ok(Outcome::Wait(Wait::new(reason, message))),
+    }
+}
+
+fn note_verification(status: &mut MachineStatus, delivery: &Delivery, seen: &Seen, now: &Time) {
+    const LISTED: usize = 10;
+    let closure = delivery.wanted.closure.as_str();
+    let corrupt: Vec<String> = match &seen.integrity {
+        None | Some(Integrity::Unverified { .. }) => return,
+        Some(Integrity::Intact) => Vec::new(),
+        Some(Integrity::Corrupt { paths } | Integrity::Untrusted { paths }) => {
+            paths.iter().take(LISTED).map(ToString::to_string).collect()
+        }
+    };
+    // While nothing changes the time stays, so that a finding does not write at every look.
+    let same = status.verification.as_ref().is_some_and(|before| {
+        !corrupt.is_empty() && before.corrupt == corrupt && before.out_path == closure
+    });
+    if !same {
+        let (time, out_path) = (Some(now.clone()), closure.to_owned());
+        status.verification = Some(Verification { time, out_path, corrupt });
+    }
+}
+
+fn corrupt(status: &MachineStatus, delivery: &Delivery) -> Option<Vec<String>> {
+    let read = status.verification.as_ref()?;
+    let found = read.out_path == delivery.wanted.closure.as_str() && !read.corrupt.is_empty();
+    found.then(|| read.corrupt.clone())
+}
+
+/// Remembers what failed as long as the Cluster's release is the one that did.
+fn note_failure(
+    status: &mut MachineStatus,
+    desired: &Desired,
+    delivery: &Delivery,
+    assessment: &Assessment,
+    now: &Time,
+) {
+    let closure = delivery.wanted.closure.as_str();
+    let went_back = assessment.rolled_back.as_ref().filter(|_| {
+        assessment.sync == SyncState::RolledBack
+            && delivery.wanted.attempt != cim_nixos::Attempt::Again
+    });
+    let failed = match (went_back, &assessment.last_outcome) {
+        (Some(record), _) => Some(("RolledBack", format!("it went back: {record}"))),
+        (None, Some(last)) if !last.is_success() && assessment.sync != SyncState::Activating => {
+            Some((last.reason(), last.to_string()))
+        }
+        _ => None,
+    };
+    if let Some((reason, message)) = failed {
+        let before = status.failed.take().filter(|before| {
+            before.out_path == closure
+                && before.reason == reason
+                && before.attempt == desired.assignment.attempt
+        });
+        let next = apply::failed(desired, delivery, reason, &message);
+        status.failed = Some(before.unwrap_or(FailedDelivery { time: Some(now.clone()), ..next }));
+        return;
+    }
+    let mended = assessment.sync == SyncState::InSync;
+    status.failed = status.failed.take().filter(|failed| {
+        let of_this_release = failed.release == desired.assignment.release;
+        of_this_release && !(mended && failed.out_path == closure)
+    });
 }
 
 /// Newest first; what runs there and is not in this list was put there by somebody else.
@@ -69,39 +206,74 @@ fn remember(delivered: &mut Vec<String>, closure: &StorePath) {
     delivered.truncate(DELIVERED_MAX);
 }
 
-fn outcome(assessment: &Assessment, delivery: &Delivery) -> Result<Outcome, MachineFailure> {
+fn outcome(
+    assessment: &Assessment,
+    desired: &Desired,
+    delivery: &Delivery,
+    seen: &Seen,
+    failed: Option<&FailedDelivery>,
+) -> Result<Outcome, MachineFailure> {
     let closure = delivery.wanted.closure.to_string();
-    if let (SyncState::RolledBack, Some(record)) = (assessment.sync, &assessment.rolled_back) {
-        let outcome = format!("it went back by itself: {record}");
-        return Err(MachineFailure::Activation { reason: "RolledBack", closure, outcome });
-    }
-    match &assessment.last_outcome {
-        Some(last) if !last.is_success() => {
-            return Err(MachineFailure::Activation {
-                reason: last.reason(),
-                closure,
-                outcome: last.reason().to_owned(),
-            });
+    let soon = std::time::Duration::from_secs(2);
+    let wait = |reason, message: String| Ok(Outcome::Wait(Wait::new(reason, message)));
+    match assessment.sync {
+        SyncState::Activating => {
+            return Ok(Outcome::Wait(
+                Wait::new("Activating", format!("{closure} is being activated")).after(soon),
+            ));
+        }
+        SyncState::Confirming => {
+            return Ok(Outcome::Wait(
+                Wait::new("Confirming", format!("{closure} runs and is not confirmed yet"))
+                    .after(soon),
+            ));
+        }
+        SyncState::Staged if assessment.reboot_required == Some(true) => {
+            return wait("RebootRequired", format!("{closure} waits for a reboot"));
         }
         _ => {}
     }
-    match assessment.sync {
-        SyncState::Activating => Ok(Outcome::Wait(
-            Wait::new("Activating", format!("{closure} is being activated"))
-                .after(std::time::Duration::from_secs(5)),
-        )),
-        SyncState::Confirming => Ok(Outcome::Wait(
-            Wait::new("Confirming", format!("{closure} runs and is not confirmed yet"))
-                .after(std::time::Duration::from_secs(5)),
-        )),
-        SyncState::Staged if assessment.reboot_required == Some(true) => {
-            Ok(Outcome::Wait(Wait::new("RebootRequired", format!("{closure} waits for a reboot"))))
+    if let Some(failed) = failed.filter(|failed| failed.out_path == closure) {
+        return Err(MachineFailure::Failed {
+            reason: static_reason(&failed.reason),
+            closure,
+            message: failed.message.clone(),
+        });
+    }
+    if !seen.failing.is_empty() {
+        return wait("ChecksFailing", seen.failing.join("; "));
+    }
+    match &desired.assignment.waits {
+        // It runs what it was given, and that is as it should be until its turn comes.
+        Some(Waits::Turn(_)) | None => Ok(Outcome::done(format!("runs {closure}"))),
+        Some(Waits::Aborted(message)) => {
+            Ok(Outcome::done(format!("runs {closure}; the newer release is not taken: {message}")))
         }
-        _ => Ok(Outcome::done(format!("runs {closure}"))),
+        Some(Waits::Release(message)) => wait("ReleasePending", message.clone()),
+        Some(Waits::Closure(message)) => Err(MachineFailure::NoClosure(message.clone())),
     }
 }
 
-fn in_sync(assessment: &Assessment, closure: &StorePath) -> Judgement {
+/// Reasons are a closed set, of which a status holds the text.
+fn static_reason(text: &str) -> &'static str {
+    let known = [
+        "RolledBack",
+        "ActivationRejected",
+        "ActivationScriptFailed",
+        "UnitsFailed",
+        "ActivationRefused",
+        "UnsignedRefused",
+        "NoClosure",
+        "ProfileNotSet",
+    ];
+    known.into_iter().find(|known| *known == text).unwrap_or("ActivationFailed")
+}
+
+fn in_sync(assessment: &Assessment, closure: &StorePath, corrupt: Option<&[String]>) -> Judgement {
+    if let Some(paths) = corrupt {
+        let message = format!("not what was delivered: {}", paths.join(", "));
+        return Judgement::new(ConditionType::InSync, false, "Corrupt", message);
+    }
     let (status, reason, message) = match assessment.sync {
         SyncState::InSync => (ConditionStatus::True, reasons::SUCCEEDED, "it runs and will boot"),
         SyncState::Outdated => {
@@ -147,15 +319,19 @@ fn system_state(assessment: &Assessment) -> SystemState {
     }
 }
 
-fn phase(assessment: &Assessment) -> DeliveryPhase {
-    let failed = assessment.last_outcome.as_ref().is_some_and(|outcome| !outcome.is_success());
+fn phase(
+    assessment: &Assessment,
+    failed: Option<&FailedDelivery>,
+    delivery: &Delivery,
+) -> DeliveryPhase {
+    let closure = delivery.wanted.closure.as_str();
     match assessment.sync {
-        SyncState::RolledBack => DeliveryPhase::RolledBack,
-        SyncState::Confirming => DeliveryPhase::Confirming,
-        _ if failed => DeliveryPhase::Failed,
         SyncState::InSync => DeliveryPhase::Complete,
-        SyncState::Staged => DeliveryPhase::Staged,
         SyncState::Activating => DeliveryPhase::Activating,
+        SyncState::Confirming => DeliveryPhase::Confirming,
+        SyncState::RolledBack => DeliveryPhase::RolledBack,
+        _ if failed.is_some_and(|failed| failed.out_path == closure) => DeliveryPhase::Failed,
+        SyncState::Staged => DeliveryPhase::Staged,
         _ => DeliveryPhase::Waiting,
     }
 }
@@ -173,16 +349,6 @@ fn system(state: &HostState) -> System {
         generation: state.generation.and_then(|number| u32::try_from(number).ok()),
         boot_id: Some(state.boot_id.clone()).filter(|id| !id.is_empty()),
         ..System::default()
-    }
-}
-
-fn target(delivery: &Delivery) -> Target {
-    Target {
-        rev: delivery.rev.clone(),
-        short_rev: delivery.rev.chars().take(12).collect(),
-        out_path: Some(delivery.wanted.closure.to_string()),
-        drv_path: Some(delivery.toplevel.derivation.to_string()),
-        ..Target::default()
     }
 }
 

@@ -1,35 +1,64 @@
 //! From the spec and what it refers to, to what `cim-nixos` takes.
 
+use std::net::IpAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
-use cim_crds::Machine;
+use cim_crds::conditions::{ConditionType, find};
 use cim_crds::machine::Delivery as DeliveryMode;
+use cim_crds::machine::activation::{Check as CheckSpec, CommandCheck, OnDrift};
 use cim_crds::machine::provider::Provider;
+use cim_crds::{Machine, annotations};
 use cim_nixos::{
-    Action, Attempt, Attribute, HostKey, PrivateKey, SigningKey, StorePath, Target, Toplevel,
+    Action, Attempt, DerivationPath, HostKey, PrivateKey, SigningKey, StorePath, Target,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
 
+use super::assign::Assignment;
 use super::failure::MachineFailure;
-use super::gather::{Delivered, Inputs};
+use super::gather::Inputs;
+use crate::checks::Probe;
 
 /// What one Machine should run, and how it is reached.
 pub struct Desired {
     pub(super) target: Target,
+    pub(super) assignment: Assignment,
     pub(super) delivery: Option<Delivery>,
+    /// What must hold while it runs.
+    pub(super) checks: Vec<Check>,
+    /// Where checks are made.
+    pub(super) address: Option<IpAddr>,
+    /// How long a closure may wait for its checks to hold.
+    pub(super) confirm_timeout: Duration,
+    /// Whether the windows let it be changed now.
+    pub(super) open: bool,
+    /// Whether what somebody changed by hand is left alone.
+    pub(super) reports_drift: bool,
+    /// Whether its closure is to be read and compared with its hashes.
+    pub(super) verifies: bool,
 }
 
 /// What a machine should run, and what it takes to bring it there.
 pub(super) struct Delivery {
     pub(super) wanted: cim_nixos::Desired,
-    pub(super) toplevel: Toplevel,
-    pub(super) attribute: Attribute,
+    pub(super) derivation: Option<DerivationPath>,
     pub(super) signing_key: SigningKey,
-    pub(super) flake: String,
-    pub(super) branch: Option<String>,
-    pub(super) rev: String,
+    /// Whether it was confirmed on this machine before: then bringing it there again undoes what
+    /// somebody did by hand.
+    pub(super) is_settled: bool,
 }
 
-pub(super) fn validate(machine: &Machine, inputs: &Inputs) -> Result<Desired, MachineFailure> {
+/// One thing that must hold.
+#[derive(Clone, Debug)]
+pub(super) enum Check {
+    /// Seen from here.
+    Probe(Probe),
+    /// A program on the machine.
+    Command(CommandCheck),
+}
+
+pub(super) fn validate(machine: &Machine, inputs: Inputs) -> Result<Desired, MachineFailure> {
     supported(machine)?;
     let host = machine.ssh_host().ok_or_else(|| MachineFailure::Invalid {
         field: "spec.ssh.host",
@@ -46,11 +75,50 @@ pub(super) fn validate(machine: &Machine, inputs: &Inputs) -> Result<Desired, Ma
         key: parse::<PrivateKey>("spec.ssh.keySecretRef", private_key)?,
         host_keys: host_keys?,
     };
-    let delivery = match &inputs.release {
-        Some(delivered) => Some(delivery(machine, delivered)?),
-        None => None,
+    let activation = &machine.spec.activation;
+    Ok(Desired {
+        target,
+        delivery: delivery(machine, &inputs)?,
+        checks: checks(&activation.checks)?,
+        address: machine.primary_address().or(Some(host)).and_then(|address| address.parse().ok()),
+        confirm_timeout: activation.confirm_timeout.as_std(),
+        open: inputs.open,
+        reports_drift: activation.on_drift == OnDrift::Report,
+        verifies: verifies(machine, &inputs.now),
+        assignment: inputs.assignment,
+    })
+}
+
+fn checks(checks: &[CheckSpec]) -> Result<Vec<Check>, MachineFailure> {
+    checks
+        .iter()
+        .map(|check| match check {
+            CheckSpec::Command(command) => Ok(Check::Command(command.clone())),
+            other => Probe::new(other).map(Check::Probe).map_err(|what| {
+                let why = format!("{what} is not made by this version");
+                MachineFailure::Unsupported { field: "spec.activation.checks", why }
+            }),
+        })
+        .collect()
+}
+
+/// Reading a closure costs the machine as much as reading all of its files, so it is done rarely: as
+/// long after it was last read, or came to run, as the spec says.
+fn verifies(machine: &Machine, now: &Time) -> bool {
+    let Some(status) = &machine.status else { return false };
+    let Some(in_sync) = find(&status.common.conditions, ConditionType::InSync) else {
+        return false;
     };
-    Ok(Desired { target, delivery })
+    if in_sync.status != "True" {
+        // One that was found corrupt is looked at again: somebody may have mended it.
+        return in_sync.reason == "Corrupt";
+    }
+    let since = in_sync.last_transition_time.0;
+    let read = status.verification.as_ref().and_then(|verification| verification.time.as_ref());
+    let last = read.map_or(since, |read| read.0.max(since));
+    let interval = machine.spec.activation.verify_interval.as_std();
+    let interval = jiff::SignedDuration::try_from(interval).unwrap_or(jiff::SignedDuration::MAX);
+    now.0.duration_since(last) >= interval
 }
 
 /// Provisioning is not carried out yet; saying so beats waiting for a machine that nobody makes.
@@ -76,38 +144,52 @@ fn supported(machine: &Machine) -> Result<(), MachineFailure> {
     })
 }
 
-fn delivery(machine: &Machine, delivered: &Delivered) -> Result<Delivery, MachineFailure> {
-    let Delivered { release, machine: entry, .. } = delivered;
-    let path = |field: &'static str, path: &Option<String>| {
-        path.clone().ok_or_else(|| MachineFailure::Invalid {
-            field,
-            why: "empty; the Cluster has not evaluated it yet".to_owned(),
-        })
+fn delivery(machine: &Machine, inputs: &Inputs) -> Result<Option<Delivery>, MachineFailure> {
+    let Some(target) = &inputs.assignment.target else { return Ok(None) };
+    let Some(signing_key) = inputs.signing_key()? else {
+        return Err(MachineFailure::Invalid {
+            field: "spec.signingKeySecretRef of the Cluster",
+            why: "absent: a machine accepts only signed closures; name the Secret with the key"
+                .to_owned(),
+        });
     };
-    let out_path = path("status.release.machines[].outPath", &entry.out_path)?;
-    let drv_path = path("status.release.machines[].drvPath", &entry.drv_path)?;
-    let closure: StorePath = parse("status.release.machines[].outPath", &out_path)?;
-    let derivation = parse("status.release.machines[].drvPath", &drv_path)?;
-    Ok(Delivery {
+    let field = "status.target.outPath";
+    let out_path = target.out_path.as_deref().unwrap_or_default();
+    let closure: StorePath = parse(field, out_path)?;
+    let derivation = target.drv_path.as_deref().map(|path| parse("status.target.drvPath", path));
+    let known = known(machine);
+    Ok(Some(Delivery {
+        is_settled: known.first() == Some(&closure),
         wanted: cim_nixos::Desired {
-            closure: closure.clone(),
-            known: known(machine),
+            attempt: attempt(machine, &inputs.assignment, out_path),
+            closure,
+            known,
             action: Action::Switch,
             confirm_timeout: machine.spec.activation.confirm_timeout.as_std(),
-            may_reboot: false,
-            attempt: Attempt::First,
+            may_reboot: inputs.assignment.may_reboot,
         },
-        toplevel: Toplevel { derivation, closure },
-        attribute: parse("spec.configuration", machine.configuration())?,
-        signing_key: parse("spec.signingKeySecretRef of the Cluster", delivered.signing_key()?)?,
-        flake: release.flake.clone(),
-        branch: release.ref_.clone(),
-        rev: release.rev.clone(),
-    })
+        derivation: derivation.transpose()?,
+        signing_key: parse("spec.signingKeySecretRef of the Cluster", signing_key)?,
+    }))
 }
 
-/// The closures that were delivered to this machine before: whatever else runs there, somebody else
-/// put there.
+/// What failed here is tried again only in another attempt of the rollout, or when somebody asks.
+fn attempt(machine: &Machine, assignment: &Assignment, out_path: &str) -> Attempt {
+    let status = machine.status.as_ref();
+    let asked = machine.annotations().get(annotations::RETRY);
+    if asked.is_some() && asked != status.and_then(|status| status.retry.as_ref()) {
+        return Attempt::Again;
+    }
+    let failed = status.and_then(|status| status.failed.as_ref());
+    match failed.filter(|failed| failed.out_path == out_path) {
+        Some(failed) if failed.attempt == assignment.attempt => Attempt::Refused,
+        Some(_) => Attempt::Again,
+        None => Attempt::First,
+    }
+}
+
+/// The closures that were delivered to this machine before, newest first: whatever else runs there,
+/// somebody else put there.
 fn known(machine: &Machine) -> Vec<StorePath> {
     let status = machine.status.as_ref();
     let delivered = status.map(|status| status.delivered.as_slice()).unwrap_or_default();

@@ -1,0 +1,57 @@
+//! What runs on a machine, whether it serves, and whether its store still holds what it should.
+
+use cim_crds::Machine;
+use cim_nixos::{Health, Integrity, Observed, observe, verify};
+
+use super::failure::MachineFailure;
+use super::validate::Desired;
+use super::{Reconciler, health, host_name};
+use crate::driver::{Step, Visit};
+
+/// What was seen of a machine.
+pub struct Seen {
+    /// Its state.
+    pub(super) observed: Observed,
+    /// What its checks say, while it awaits its confirmation.
+    pub(super) health: Health,
+    /// The checks that do not hold, where nothing awaits its confirmation.
+    pub(super) failing: Vec<String>,
+    /// What reading the whole closure said, when that was due.
+    pub(super) integrity: Option<Integrity>,
+}
+
+pub(super) async fn look(
+    reconciler: &Reconciler,
+    visit: &Visit<'_, Machine>,
+    desired: &Desired,
+) -> Step<Seen, Reconciler> {
+    let workshop = &reconciler.workshop;
+    let (limits, metrics) = (workshop.limits(), workshop.metrics());
+    let hosts = workshop.hosts().await.map_err(MachineFailure::from)?;
+    let host =
+        hosts.host(&host_name(visit), desired.target.clone()).map_err(MachineFailure::from)?;
+    let wanted = desired.delivery.as_ref().map(|delivery| &delivery.wanted.closure);
+    let seen = async {
+        match observe(&host, limits, wanted).await {
+            seen @ Observed::Reached(_) => Ok(seen),
+            seen @ Observed::Unreachable { .. } => Err(seen),
+        }
+    };
+    let observed = metrics.external("ssh", "observe", seen).await;
+    let observed = observed.unwrap_or_else(|unreachable| unreachable);
+    let mut seen = Seen { observed, health: Health::Unasked, failing: vec![], integrity: None };
+    let Some(state) = seen.observed.state() else { return Ok(seen) };
+    if state.pending.is_some() || state.running().is_some() {
+        seen.health = health::ask(&host, limits, desired, state).await;
+        return Ok(seen);
+    }
+    seen.failing = health::failing(&host, desired).await;
+    if let Some(closure) = wanted.filter(|closure| desired.verifies && state.current.is(closure)) {
+        let verifying = verify(&host, std::slice::from_ref(closure), limits.copy);
+        match metrics.external("ssh", "verify", verifying).await {
+            Ok(integrity) => seen.integrity = Some(integrity),
+            Err(error) => tracing::warn!(%error, host = host.name(), "cannot verify"),
+        }
+    }
+    Ok(seen)
+}

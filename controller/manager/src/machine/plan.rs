@@ -1,0 +1,45 @@
+//! What would be done on a machine, as far as it may be.
+
+use cim_nixos::{Change, HostState, SyncState, assess};
+use cim_plan::Plan;
+
+use super::observe::Seen;
+use super::validate::{Delivery, Desired};
+
+pub(super) fn plan(desired: &Desired, seen: &Seen) -> Plan<Change> {
+    let Some(delivery) = &desired.delivery else { return Plan::default() };
+    let plan = cim_nixos::plan(&delivery.wanted, &seen.observed, &seen.health);
+    if held(desired, delivery, seen).is_none() {
+        return plan;
+    }
+    // What differs is still told.
+    Plan::new(Vec::new(), plan.findings)
+}
+
+/// Why a machine that differs is left as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// No window is open.
+    Window,
+    /// What somebody changed by hand is only reported.
+    Drift,
+}
+
+/// Why nothing is done about what differs. What was begun is finished, in or out of a window: a
+/// delivery that its Cluster let begin, a closure that awaits its confirmation, the way back.
+pub(super) fn held(desired: &Desired, delivery: &Delivery, seen: &Seen) -> Option<Held> {
+    let state = seen.observed.state()?;
+    let assessment = assess(&delivery.wanted, &seen.observed);
+    if is_under_way(state) || assessment.sync == SyncState::InSync {
+        return None;
+    }
+    if delivery.is_settled && desired.reports_drift {
+        return Some(Held::Drift);
+    }
+    let may = desired.open || desired.assignment.taken_back || !delivery.is_settled;
+    (!may).then_some(Held::Window)
+}
+
+fn is_under_way(state: &HostState) -> bool {
+    state.pending.is_some() || state.running().is_some()
+}
