@@ -30,7 +30,14 @@ pub struct Workshop {
     signers: Mutex<BTreeMap<String, Arc<Signer>>>,
     roots_dir: PathBuf,
     /// By whom they are for.
-    accesses: Mutex<BTreeMap<String, (FlakeUrl, Credentials, Arc<Access>)>>,
+    accesses: Mutex<BTreeMap<String, Admission>>,
+}
+
+/// Credentials for one flake, and the files that they are in.
+struct Admission {
+    url: FlakeUrl,
+    credentials: Credentials,
+    access: Arc<Access>,
 }
 
 impl Workshop {
@@ -97,14 +104,15 @@ impl Workshop {
     ) -> Result<Arc<Access>, Error> {
         let dir = self.keys.get_or_try_init(async || PrivateDir::open(&self.keys_dir)).await?;
         let mut accesses = self.accesses.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, with, access)) = accesses.get(owner)
-            && (of, with) == (url, credentials)
+        if let Some(present) = accesses.get(owner)
+            && (&present.url, &present.credentials) == (url, credentials)
         {
-            return Ok(Arc::clone(access));
+            return Ok(Arc::clone(&present.access));
         }
         let access = Arc::new(Access::new(dir, url, credentials)?);
-        let entry = (url.clone(), credentials.clone(), Arc::clone(&access));
-        accesses.insert(owner.to_owned(), entry);
+        let (url, credentials) = (url.clone(), credentials.clone());
+        let admission = Admission { url, credentials, access: Arc::clone(&access) };
+        accesses.insert(owner.to_owned(), admission);
         Ok(access)
     }
 

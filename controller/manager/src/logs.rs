@@ -82,9 +82,9 @@ mod tests {
     #[test]
     fn the_end_of_a_long_log_is_kept_from_the_beginning_of_a_line() {
         assert_eq!(end("short\n"), "short\n");
-        let long: String = (0..20_000).map(|n| format!("line {n}\n")).collect();
+        let long: String = (0..20_000).map(|n| format!("line {n}")).collect::<Vec<_>>().join("\n");
         let kept = end(&long);
-        assert!(kept.len() <= KEPT && kept.starts_with("line ") && kept.ends_with("19999\n"));
+        assert!(kept.len() <= KEPT && kept.starts_with("line ") && kept.ends_with("19999"));
         assert!(end(&"ü".repeat(KEPT)).len() <= KEPT, "one line");
     }
 }

@@ -61,23 +61,16 @@ pub(super) fn find(
                     waits: wait(reasons::REFERENCE_NOT_FOUND, message),
                 };
             };
-            match complete(sender) {
-                Some(release) => {
-                    let digest = release.digest.as_deref().unwrap_or_default();
-                    let same = accepted.filter(|accepted| accepted.approved.digest == digest);
-                    let approval = same.unwrap_or_else(|| {
-                        record(promotion, Some(sender), approved(release, CHECKS), now)
-                    });
-                    Found { approval: Some(approval), waits: None }
-                }
-                None => {
-                    let message =
-                        format!("Cluster {} is not Ready with its release", promotion.from);
-                    let waits =
-                        accepted.is_none().then(|| Wait::new("WaitingForApproval", message));
-                    Found { approval: accepted, waits }
-                }
-            }
+            let Some(release) = complete(sender) else {
+                let message = format!("Cluster {} is not Ready with its release", promotion.from);
+                let waits = accepted.is_none().then(|| Wait::new("WaitingForApproval", message));
+                return Found { approval: accepted, waits };
+            };
+            let digest = release.digest.as_deref().unwrap_or_default();
+            let same = accepted.filter(|accepted| accepted.approved.digest == digest);
+            let approval = same
+                .unwrap_or_else(|| record(promotion, Some(sender), approved(release, CHECKS), now));
+            Found { approval: Some(approval), waits: None }
         }
     }
 }

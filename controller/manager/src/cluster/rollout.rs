@@ -202,13 +202,16 @@ fn standing(machine: &Machine, entry: Option<&ReleaseMachine>, release: &Release
     match (given(&status.target), &status.state) {
         (_, Some(SystemState::Unreachable)) => Standing::Unreachable,
         (true, _) if in_sync && healthy(status) => Standing::Updated,
-        (_, Some(SystemState::Staged)) if owes_only_a_reboot(status) => Standing::Staged,
-        (true, _) if is_working(status) => Standing::Updating,
-        (true, _) => Standing::Unhealthy,
-        (false, _) if is_working(status) => Standing::Updating,
+        (true, Some(SystemState::Staged)) if owes_only_a_reboot(status) => Standing::Staged,
+        (false, Some(SystemState::Staged))
+            if owes_only_a_reboot(status) && runs(status, wanted) =>
+        {
+            Standing::StagedBack
+        }
+        _ if is_working(status) => Standing::Updating,
         (false, Some(SystemState::Unknown) | None) if status.target.is_none() => Standing::Outdated,
         (false, _) if ready || healthy(status) => Standing::Outdated,
-        (false, _) => Standing::Unhealthy,
+        _ => Standing::Unhealthy,
     }
 }
 
@@ -220,6 +223,10 @@ pub(super) fn is_built(entry: &ReleaseMachine) -> bool {
 /// Whether it answers, its checks hold, and nobody is working on it. What it runs is another matter.
 fn healthy(status: &MachineStatus) -> bool {
     is_true(&status.common.conditions, ConditionType::Healthy) && !is_working(status)
+}
+
+fn runs(status: &MachineStatus, wanted: &String) -> bool {
+    status.system.as_ref().is_some_and(|system| system.current.as_ref() == Some(wanted))
 }
 
 fn owes_only_a_reboot(status: &MachineStatus) -> bool {

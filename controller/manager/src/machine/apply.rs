@@ -38,7 +38,7 @@ pub(super) async fn apply(
         let message = "its Cluster has decided on another closure meanwhile";
         return Err(Wait::new("Reassigned", message).after(Duration::ZERO).into());
     }
-    match deliver(reconciler, visit, desired, delivery, plan).await {
+    match Box::pin(deliver(reconciler, visit, desired, delivery, plan)).await {
         Err(failure) if is_final(&failure) => {
             // Trying again would not help, so it counts as a failure of the release.
             let failed = failed(desired, delivery, failure.reason(), &failure.to_string());
@@ -84,7 +84,7 @@ async fn deliver(
         plan,
         Some(&delivery.wanted.closure),
     );
-    let delivering = workshop.metrics().external("ssh", "deliver", delivering);
+    let delivering = Box::pin(workshop.metrics().external("ssh", "deliver", delivering));
     let applied = tell_while(visit, plan, told, delivering).await?;
     judge(visit, delivery, applied).await
 }
