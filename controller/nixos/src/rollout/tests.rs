@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::*;
 
 mod laws;
+mod oracle;
 mod world;
 
 const OPEN: Opening = Opening::Open { until: None };

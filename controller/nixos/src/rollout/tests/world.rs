@@ -1,7 +1,7 @@
 //! A simulated fleet: machines that take time, fail, vanish and fall ill, and a controller that may
 //! die before it has written down what it decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::super::*;
@@ -95,8 +95,10 @@ pub(super) struct World {
     pub(super) release: u32,
     pub(super) open: bool,
     pub(super) now: i64,
+    /// Every failure that there was: release, attempt, machine.
+    pub(super) failures: BTreeSet<(u32, u32, String)>,
     /// Since when every decision saw all machines up to the present wave do well.
-    well_since: Option<i64>,
+    pub(super) well_since: Option<i64>,
 }
 
 fn id(release: u32) -> String {
@@ -108,11 +110,11 @@ fn number(id: Option<&str>) -> Option<u32> {
 }
 
 impl Host {
-    fn has(&self, release: u32) -> bool {
+    pub(super) fn has(&self, release: u32) -> bool {
         self.unchanged || self.runs == release
     }
 
-    fn boots(&self, release: u32) -> bool {
+    pub(super) fn boots(&self, release: u32) -> bool {
         self.staged.map_or_else(|| self.has(release), |staged| staged == release)
     }
 
@@ -148,6 +150,7 @@ impl World {
             release: 2,
             open: true,
             now: 0,
+            failures: BTreeSet::new(),
             well_since: None,
         }
     }
@@ -201,6 +204,9 @@ impl World {
         let host = self.hosts.get_mut(name).unwrap();
         if let Some(job) = host.job {
             host.finish(job, end);
+            if let Some((release, attempt)) = host.failed {
+                self.failures.insert((release, attempt, name.to_owned()));
+            }
             return;
         }
         if !host.answers || host.suspended {
@@ -271,122 +277,6 @@ impl World {
             last = next;
         }
         panic!("does not settle: {last:#?}");
-    }
-
-    fn assert_lawful(&mut self, fleet: &Fleet, decision: &Decision) {
-        let (old, new) = (&self.state, &decision.state);
-        let same = old.release == new.release && old.attempt == new.attempt;
-        let before =
-            |set: &std::collections::BTreeSet<String>, name: &String| same && set.contains(name);
-        let admitted: Vec<&String> =
-            new.admitted.iter().filter(|name| !before(&old.admitted, name)).collect();
-        let rebooting: Vec<&String> =
-            new.rebooting.iter().filter(|name| !old.rebooting.contains(*name)).collect();
-        let told: Vec<&String> =
-            new.revoked.iter().filter(|name| !before(&old.revoked, name)).collect();
-        self.assert_budget(fleet, new, &admitted, &rebooting, &told);
-
-        assert_eq!(
-            new.aborted,
-            new.failed.len() >= usize::try_from(self.policy.abort_after).unwrap()
-                || (same && old.aborted),
-            "so many failures abort, no less"
-        );
-        let held = self.policy.paused || !self.open || new.aborted;
-        assert!(!held || admitted.is_empty(), "nobody is admitted while it is held");
-        assert_eq!(new.held, held);
-        assert!(told.is_empty() || (new.aborted && !self.policy.paused));
-        for name in &admitted {
-            let machine = &fleet.machines[*name];
-            assert!(new.completed || self.hosts[*name].wave <= new.wave, "{name} is out of order");
-            assert_ne!(machine.standing, Standing::Exempt);
-            assert_ne!(machine.standing, Standing::Unreachable, "nobody can begin there");
-        }
-        self.assert_waves(fleet, &decision.state, same);
-    }
-
-    /// Counted anew, from what is true of the machines.
-    fn assert_budget(
-        &self,
-        fleet: &Fleet,
-        new: &State,
-        admitted: &[&String],
-        rebooting: &[&String],
-        told: &[&String],
-    ) {
-        let serves = |name: &String| {
-            let host = &self.hosts[name];
-            host.answers && host.well && host.job.is_none()
-        };
-        let begins = |name: &String| {
-            let host = &self.hosts[name];
-            let takes = new.admitted.contains(name)
-                && !host.boots(self.release)
-                && !new.failed.contains(name)
-                && !new.aborted;
-            let machine = &fleet.machines[name];
-            let returns = new.revoked.contains(name)
-                && machine.took
-                && machine.standing != Standing::StagedBack
-                && serves(name);
-            // Whether one that fell silent under an earlier release is at work cannot be known. It
-            // counts as unavailable in any case.
-            let works = host.job.is_some() && host.answers;
-            works || takes || returns || new.rebooting.contains(name)
-        };
-        let taking_part: Vec<&String> = fleet
-            .machines
-            .iter()
-            .filter(|(_, machine)| machine.standing != Standing::Exempt)
-            .map(|(name, _)| name)
-            .collect();
-        let max = usize::try_from(self.policy.max_unavailable).unwrap();
-        let parallelism = usize::try_from(self.policy.parallelism).unwrap();
-        let moving = taking_part.iter().filter(|name| begins(name)).count();
-        let down = taking_part.iter().filter(|name| begins(name) || !serves(name)).count();
-        let goes_back = |name: &&&String| new.revoked.contains(**name);
-        let forward =
-            |names: &[&String]| names.iter().any(|name| serves(name) && !goes_back(&name));
-        if forward(admitted) || forward(rebooting) {
-            assert!(
-                down <= max,
-                "{down} of {max} are unavailable, {admitted:?} {rebooting:?} {new:?} {fleet:?}"
-            );
-        }
-        let changes = |name: &&&String| fleet.machines[**name].took && serves(name);
-        if !admitted.is_empty() || told.iter().any(|name| changes(&name)) {
-            assert!(
-                moving <= max.min(parallelism),
-                "{moving} move at a time, {admitted:?} {told:?}"
-            );
-        }
-    }
-
-    fn assert_waves(&mut self, fleet: &Fleet, new: &State, same: bool) {
-        if !same {
-            self.well_since = None;
-        }
-        let old_wave = if same { self.state.wave } else { 0 };
-        let was_completed = self.state.release == new.release && self.state.completed;
-        let well = fleet.machines.iter().all(|(name, machine)| {
-            let never_admitted = !new.admitted.contains(name);
-            self.hosts[name].wave > old_wave
-                || matches!(machine.standing, Standing::Exempt | Standing::Updated)
-                || (machine.standing == Standing::Unreachable && never_admitted)
-        });
-        self.well_since = well.then(|| self.well_since.unwrap_or(self.now));
-        let goes_on = new.wave > old_wave || (new.completed && !was_completed);
-        if goes_on && !was_completed {
-            let since = self.well_since.expect("a wave passes only while all its machines do well");
-            let touched = new.admitted.iter().any(|name| {
-                self.hosts[name].wave == old_wave
-                    && fleet.machines[name].standing != Standing::Exempt
-            });
-            let soak = i64::try_from(self.policy.soak.as_secs()).unwrap();
-            // Those of a later wave were perhaps admitted in this decision, those of this one before.
-            assert!(!touched || self.now - since >= soak, "a wave soaks before the next begins");
-            self.well_since = None;
-        }
     }
 }
 
