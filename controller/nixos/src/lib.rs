@@ -13,6 +13,9 @@
 //! unless a next plan, made with the result of the checks, confirms it. [`plan`] is pure. The promotion key between the two is the
 //! closure's store path.
 //!
+//! Which machine takes a release when is decided by [`rollout`], and whether a release is the one that
+//! was approved by [`promotion`]; both are pure.
+//!
 //! What a machine must have to be delivered to is in `controller/nixos/host`: an unprivileged deploy
 //! user, and one helper that this user may run as root. The machine itself refuses what is not
 //! signed by a key that it trusts; nothing here asks it not to.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::budget::is_moving;
 use super::decide::Decision;
-use super::fleet::{Member, Standing};
+use super::fleet::{Member, RebootPolicy, Standing};
 use super::state::State;
 use super::{Fleet, Opening, Policy, revoke, wave};
 
@@ -117,7 +117,10 @@ impl View<'_> {
         !self.opening.is_open()
             && !self.policy.paused
             && !self.state.aborted
-            && self.any(|member, state| wave::is_due(member, state) || is_unbegun(member, state))
+            && self.any(|member, state| {
+                let reboot = member.reboot == Some(RebootPolicy::InWindow);
+                reboot || wave::is_due(member, state) || is_unbegun(member, state)
+            })
     }
 
     fn next_window(&self) -> Option<Timestamp> {
@@ -173,7 +176,7 @@ impl View<'_> {
         let parts = [
             self.names(|member, state| is_moving(member, state) && answers(member))
                 .map(|names| format!("works on {names}")),
-            self.names(|member, state| is_staged(member) && !is_moving(member, state))
+            self.names(|member, state| owes_reboot(member) && !is_moving(member, state))
                 .map(|names| format!("{names}: a reboot is owed")),
             self.names(|member, _| member.standing == Standing::Blocked)
                 .map(|names| format!("{names}: the release has no closure for it")),
@@ -244,8 +247,13 @@ fn list(members: &[Member<'_>]) -> String {
     enumerate(&members.iter().map(|member| member.name).collect::<Vec<_>>())
 }
 
-fn is_staged(member: &Member<'_>) -> bool {
-    matches!(member.standing, Standing::Staged | Standing::StagedBack)
+/// Whether a reboot, and nothing else, keeps it from being done.
+fn owes_reboot(member: &Member<'_>) -> bool {
+    match member.standing {
+        Standing::Staged | Standing::StagedBack => true,
+        Standing::Updated => member.reboot.is_some_and(|policy| policy != RebootPolicy::Never),
+        _ => false,
+    }
 }
 
 fn answers(member: &Member<'_>) -> bool {

@@ -306,12 +306,16 @@ fn reboots_share_the_budget_and_follow_their_policy() {
         decide(policy, &fleet, state, opening, at(0)).state.rebooting
     };
     let closed = Opening::Closed { next: None };
+    let at_noon = Opening::Closed { next: Some(at(3_600)) };
     let two = Policy { max_unavailable: 2, ..policy() };
     assert_eq!(rebooting(&policy(), &after_another(), OPEN), names(&["host2"]));
     assert_eq!(rebooting(&two, &after_another(), OPEN), names(&["host2", "host3"]));
     assert_eq!(rebooting(&two, &after_another(), closed), names(&["host3"]));
     let paused = Policy { paused: true, ..policy() };
     assert_eq!(rebooting(&paused, &after_another(), OPEN), names(&[]));
+
+    let waiting = decide(&policy(), &fleet, &after_another(), at_noon, at(0));
+    assert_eq!(waiting.next_window, Some(at(3_600)));
 
     // A grant that was not used before the window closed is withdrawn.
     let granted = decide(&policy(), &fleet, &after_another(), OPEN, at(0)).state;
