@@ -41,8 +41,8 @@ pub struct Decision {
 /// 1. Another [`Fleet::release`] begins anew: nobody is admitted to it. What is being changed is
 ///    finished first, and counts as unavailable.
 /// 2. With `abort_after` machines in [`State::failed`] it is aborted, and stays so until there is
-///    another release or another [`Policy::retry`]. [`OnAbort::Revoke`] takes back whoever has the
-///    release: what is down at once, the rest `max_unavailable` at a time, in or out of a window.
+///    another release or another [`Policy::retry`]. [`OnAbort::Revoke`] takes back whoever has
+///    the release: what is down at once, the rest `max_unavailable` at a time, in or out of a window.
 /// 3. Nothing new begins while it is paused, closed or aborted; what was begun is finished.
 /// 4. A wave begins when every machine of those before is [`Standing::Updated`], owes no reboot that
 ///    its policy permits, and all have been so for `soak`; whoever relapses restarts the soak. A
@@ -53,6 +53,8 @@ pub struct Decision {
 ///    not serve. One that answers and is unhealthy may be admitted beyond that, since it costs
 ///    nothing; one that does not answer never is. At most `max_unavailable`, and `parallelism`,
 ///    change at the same time by our doing.
+///
+/// [`OnAbort::Revoke`]: super::OnAbort::Revoke
 pub fn decide(
     policy: &Policy,
     fleet: &Fleet,
