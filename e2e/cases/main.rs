@@ -86,6 +86,7 @@ fn all() -> Vec<Case> {
         nixos_source::a_configuration_that_eats_memory_stands_alone,
         nixos_source::a_configuration_that_never_ends_stands_alone,
         nixos_source::a_failed_build_leaves_its_log,
+        nixos_source::a_copy_tells_how_many_bytes_it_has_brought,
         nixos_source::a_builder_that_dies_is_named_and_used_again,
         nixos_source::what_has_a_root_stays_until_it_is_let_go,
         nixos_source::a_path_tells_its_content_and_its_signers,

@@ -15,8 +15,9 @@ use cim_nixos::{
 use crate::nixos::{Try, toolbox, tools};
 
 pub(crate) use building::{
-    a_builder_that_dies_is_named_and_used_again, a_failed_build_leaves_its_log,
-    a_path_tells_its_content_and_its_signers, what_has_a_root_stays_until_it_is_let_go,
+    a_builder_that_dies_is_named_and_used_again, a_copy_tells_how_many_bytes_it_has_brought,
+    a_failed_build_leaves_its_log, a_path_tells_its_content_and_its_signers,
+    what_has_a_root_stays_until_it_is_let_go,
 };
 pub(crate) use evaluating::{
     a_configuration_that_eats_memory_stands_alone, a_configuration_that_never_ends_stands_alone,

@@ -94,6 +94,7 @@ impl Nix {
         if !output.success() {
             return Err(failure(toplevel, builders, reader, &output));
         }
+        reader.succeeded();
         let bad = |why: String| Error::BadOutput { what: what.clone(), why };
         let built: Vec<Built> =
             serde_json::from_str(&output.stdout).map_err(|why| bad(why.to_string()))?;

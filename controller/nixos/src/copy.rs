@@ -55,7 +55,10 @@ impl Nix {
         run.env.push(("NIX_SSHOPTS".into(), host.nix_ssh_options()));
         let mut reader = Reader::new(progress);
         match run.run_watched(&mut |line| reader.line(line)).await {
-            Ok(output) if output.success() => Ok(()),
+            Ok(output) if output.success() => {
+                reader.succeeded();
+                Ok(())
+            }
             Ok(output) => Err(failure(host, command, reader, &output)),
             Err(Error::Timeout { after, .. }) => Err(Error::HostTimeout {
                 host: host.name().to_owned(),

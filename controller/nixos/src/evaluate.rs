@@ -6,6 +6,7 @@
 
 mod answer;
 mod batches;
+mod evaluator;
 mod inventory;
 
 use std::collections::BTreeMap;

@@ -69,6 +69,9 @@ pub struct Limits {
     pub evaluate_memory: u64,
     /// Machines in one run of the evaluator; at least 1. Default 50.
     pub evaluate_batch: usize,
+    /// Runs of the evaluator at the same time, each with that much memory; at least 1. Machines are
+    /// then spread over all of them. Default 1.
+    pub evaluate_workers: usize,
     /// One build. Default 2 h.
     pub build: Duration,
     /// Signing, and other work within the local store. Default 2 min.
@@ -91,6 +94,7 @@ impl Default for Limits {
             evaluate: 10 * MINUTE,
             evaluate_memory: 4 << 30,
             evaluate_batch: 50,
+            evaluate_workers: 1,
             build: 120 * MINUTE,
             store: 2 * MINUTE,
             copy: 60 * MINUTE,

@@ -138,6 +138,23 @@ impl<'a> Reader<'a> {
         Keep::No
     }
 
+    /// The run succeeded, so all that it wanted is done: Nix does not always say so at the end.
+    pub(crate) fn succeeded(&self) {
+        let Some(sink) = self.sink else { return };
+        let complete = |count: Count| Count {
+            done: count.expected.max(count.done),
+            expected: count.expected.max(count.done),
+            running: 0,
+            ..count
+        };
+        sink.send_modify(|progress| {
+            progress.builds = complete(progress.builds);
+            progress.copies = complete(progress.copies);
+            let bytes = progress.bytes.done.max(progress.bytes.expected);
+            progress.bytes = Bytes { done: bytes, expected: bytes };
+        });
+    }
+
     /// The error messages, and the logs of the builds.
     pub(crate) fn finish(self) -> (String, Logs) {
         (self.errors.into_string(), self.logs)
@@ -267,6 +284,9 @@ mod tests {
         assert_eq!(seen.last(), Some(&Bytes { done: 1500, expected: 3000 }));
         let copies = Count { done: 1, expected: 2, running: 0, failed: 0 };
         assert_eq!(latest.borrow().copies, copies);
+        reader.succeeded();
+        assert_eq!(latest.borrow().copies.done, 2);
+        assert_eq!(latest.borrow().bytes, Bytes { done: 3000, expected: 3000 });
     }
 
     /// As Nix 2.26.3 printed it, shortened.

@@ -4,11 +4,15 @@ use std::{collections::BTreeSet, time::Duration};
 
 use cim_e2e::lab::{
     Lab,
-    servers::{git::Repository, host::Host},
+    servers::{
+        git::Repository,
+        host::{DEPLOY_USER, Host},
+    },
     wait_until,
 };
 use cim_nixos::{
-    BuildOptions, Builder, Builders, Error, Limits, Progress, ProgressSink, Roots, Signer, Target,
+    BuildOptions, Builder, Builders, Error, Hosts, Limits, PrivateDir, Progress, ProgressSink,
+    Roots, Signer, Target,
 };
 
 use super::{Try, Workbench, change_flake};
@@ -125,6 +129,28 @@ pub(crate) async fn a_path_tells_its_content_and_its_signers(lab: &Lab) -> Outco
     let name = lab.nix_key().public.split(':').next().ok_or("a key has a name")?;
     assert_eq!(after.signed_by, [name]);
     assert_eq!(after.nar_hash, unsigned.nar_hash);
+    Ok(())
+}
+
+pub(crate) async fn a_copy_tells_how_many_bytes_it_has_brought(lab: &Lab) -> Outcome {
+    let bench = Workbench::new(lab, "b5", Limits::default()).await?;
+    let repository = lab.infra("heavy").await?;
+    let heavy = "\"$busybox\" head -c 5000000 /dev/urandom > \"$out\"";
+    built_by(&repository, heavy, "echo \"$needed\" > \"$out\"").await?;
+    let toplevel = bench.toplevel(&repository, "host2").await?;
+    bench.nix.build(&toplevel, BuildOptions::default()).await?;
+    let signer = Signer::new(&bench.dir, &lab.nix_key().secret.parse()?)?;
+    bench.nix.sign(&signer, &toplevel.closure).await?;
+
+    let hosts = Hosts::new(PrivateDir::open(bench.scratch.join("h"))?, bench.nix.tools().clone());
+    let target = Target { user: DEPLOY_USER.parse()?, ..builder(lab, lab.host(1)?)?.target };
+    let host = hosts.host("host1", target)?;
+    let progress = progress();
+    bench.nix.copy(&host, &toplevel.closure, Some(&progress)).await?;
+    let seen = progress.borrow().clone();
+    assert!(seen.copies.done >= 2 && seen.copies.done == seen.copies.expected, "{seen:?}");
+    assert!(seen.bytes.done > 5_000_000, "{seen:?}");
+    assert_eq!(seen.bytes.done, seen.bytes.expected, "{seen:?}");
     Ok(())
 }
 

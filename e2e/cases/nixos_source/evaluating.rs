@@ -99,7 +99,12 @@ pub(crate) async fn a_flake_makes_its_configurations_from_the_inventory(lab: &La
 }
 
 pub(crate) async fn a_configuration_that_eats_memory_stands_alone(lab: &Lab) -> Outcome {
-    let limits = Limits { evaluate_memory: 400 << 20, evaluate_batch: 3, ..Limits::default() };
+    let limits = Limits {
+        evaluate_memory: 400 << 20,
+        evaluate_batch: 3,
+        evaluate_workers: 2,
+        ..Limits::default()
+    };
     let bench = Workbench::new(lab, "e2", limits).await?;
     let repository = lab.infra("eater").await?;
     let eater = "host2 = host \"host2\";

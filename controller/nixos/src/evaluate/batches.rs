@@ -1,13 +1,18 @@
 //! Evaluating many machines in as few runs as their faults and their memory allow.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::mem;
 use std::time::Duration;
 
-use super::answer::{Found, expression, read};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+
+use super::answer::{Found, read};
+use super::evaluator::{Asked, Ended, Evaluator, Part};
 use super::{Attribute, AttributeError, Configuration, Evaluation, InventoryJson};
 use crate::error::Error;
 use crate::nix::Nix;
-use crate::process::{Output, strip_ansi};
+use crate::process::strip_ansi;
 use crate::source::{LockedSource, input_error, one_line};
 
 /// Runs that reach their deadline before the whole evaluation is given up. Finding one endless
@@ -22,7 +27,8 @@ impl Nix {
     /// are taken. Evaluation is pure: the result depends on `source` and the inventory's hash only.
     ///
     /// Machines go in batches of [`Limits::evaluate_batch`](crate::Limits::evaluate_batch), each in a
-    /// process of its own. A configuration that throws (also by a failed NixOS assertion) is caught
+    /// process of its own, [`Limits::evaluate_workers`](crate::Limits::evaluate_workers) at the same
+    /// time. A configuration that throws (also by a failed NixOS assertion) is caught
     /// within its run; one more run tells its message. What ends a run (an error that the language
     /// cannot catch, too much memory, the deadline) halves the batch until the culprit stands
     /// alone, so k bad of n machines cost in the order of k·log n runs, and none when nothing is bad.
@@ -38,68 +44,101 @@ impl Nix {
         inventory: Option<&InventoryJson>,
         attributes: &[Attribute],
     ) -> Result<Evaluation, Error> {
-        let work = Work {
-            nix: self,
-            source,
-            inventory,
-            is_sound: false,
-            timeouts: 0,
-            evaluation: Evaluation::default(),
-        };
-        work.run(attributes).await
+        let evaluator = Evaluator { nix: self, source, inventory };
+        let mut work = Work::new(evaluator, attributes);
+        let mut running = FuturesUnordered::new();
+        loop {
+            while running.len() < self.limits().evaluate_workers.max(1)
+                && let Some((part, batch)) = work.next()
+            {
+                running.push(evaluator.ask(part, batch));
+            }
+            // Nothing else is waited for in this loop: runs are watched only while it waits here.
+            match running.next().await {
+                Some(asked) => work.take(asked?)?,
+                None => return Ok(work.evaluation),
+            }
+        }
     }
 }
 
 /// An evaluation under way.
 struct Work<'a> {
-    nix: &'a Nix,
-    source: &'a LockedSource,
-    inventory: Option<&'a InventoryJson>,
-    /// Whether the flake without any machine was seen to evaluate.
-    is_sound: bool,
+    evaluator: Evaluator<'a>,
+    /// Not asked for yet.
+    fresh: VecDeque<Attribute>,
+    /// How many of them go in one batch.
+    size: usize,
+    /// What is asked for before fresh ones are.
+    urgent: Vec<(Part, Vec<Attribute>)>,
+    soundness: Soundness,
+    /// Batches that failed while it is not known whether the flake without any machine is sound.
+    suspects: Vec<(Vec<Attribute>, Ended)>,
     timeouts: u32,
     evaluation: Evaluation,
 }
 
-/// How one run of the evaluator ended.
-enum Ended {
-    Answered(String),
-    Failed(Output),
-    TooLarge,
-    TimedOut(Duration),
+/// Whether the flake without any machine was seen to evaluate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Soundness {
+    Unknown,
+    Asked,
+    Sound,
 }
 
-impl Work<'_> {
-    async fn run(mut self, attributes: &[Attribute]) -> Result<Evaluation, Error> {
+impl<'a> Work<'a> {
+    fn new(evaluator: Evaluator<'a>, attributes: &[Attribute]) -> Self {
         let wanted: BTreeSet<&Attribute> = attributes.iter().collect();
-        let mut fresh = wanted.into_iter().cloned();
-        let mut size = self.nix.limits().evaluate_batch.max(1);
-        // Halves of batches that failed. A batch is split and never repeated, so this ends.
-        let mut halves: Vec<Vec<Attribute>> = Vec::new();
-        loop {
-            let from_halves = halves.pop();
-            let is_fresh = from_halves.is_none();
-            let mut batch = from_halves.unwrap_or_else(|| fresh.by_ref().take(size).collect());
-            if batch.is_empty() {
-                return Ok(self.evaluation);
+        let limits = evaluator.nix.limits();
+        let share = wanted.len().div_ceil(limits.evaluate_workers.max(1));
+        Self {
+            evaluator,
+            fresh: wanted.into_iter().cloned().collect(),
+            size: limits.evaluate_batch.min(share).max(1),
+            urgent: Vec::new(),
+            soundness: Soundness::Unknown,
+            suspects: Vec::new(),
+            timeouts: 0,
+            evaluation: Evaluation::default(),
+        }
+    }
+
+    /// What to ask for next. A batch is split and never repeated, so this ends.
+    fn next(&mut self) -> Option<(Part, Vec<Attribute>)> {
+        self.urgent.pop().or_else(|| {
+            let batch: Vec<_> = self.fresh.drain(..self.size.min(self.fresh.len())).collect();
+            (!batch.is_empty()).then_some((Part::Answer, batch))
+        })
+    }
+
+    /// Takes over what a run found.
+    fn take(&mut self, asked: Asked) -> Result<(), Error> {
+        let Asked { part, mut batch, ended, peak_memory } = asked;
+        let stats = &mut self.evaluation.stats;
+        stats.runs += 1;
+        stats.peak_memory = stats.peak_memory.max(peak_memory);
+        stats.stopped += u32::from(matches!(ended, Ended::TooLarge));
+        if let Ended::TimedOut(after) = ended {
+            self.timeouts += 1;
+            if self.timeouts > MAX_TIMEOUTS {
+                return Err(self.timeout(after));
             }
-            let ended = self.evaluator("answer", &batch).await?;
-            if let Ended::Answered(json) = &ended {
-                self.take(json).await?;
-                continue;
+        }
+        match (part, &ended) {
+            (Part::Answer | Part::Half, Ended::Answered(json)) => self.answered(json),
+            (Part::Answer, Ended::TooLarge) => {
+                // The others are likely to be of about this size.
+                self.size = self.size.min(batch.len().div_ceil(2));
+                self.failed(batch, ended)
             }
-            self.require_sound(&ended).await?;
-            if batch.len() > 1 {
-                if is_fresh && matches!(ended, Ended::TooLarge) {
-                    // All are likely to be of about this size.
-                    size = batch.len().div_ceil(2);
+            (Part::Answer | Part::Half, _) => self.failed(batch, ended),
+            (Part::Uncaught, _) => {
+                if let Some(attribute) = batch.pop() {
+                    self.blame(attribute, &ended);
                 }
-                halves.push(batch.split_off(batch.len() / 2));
-                halves.push(batch);
-            } else if let Some(attribute) = batch.pop() {
-                let error = self.blame(attribute.clone(), &ended);
-                self.insert(attribute, Err(error));
+                Ok(())
             }
+            (Part::Flake, _) => self.sound(&ended),
         }
     }
 
@@ -107,115 +146,94 @@ impl Work<'_> {
         self.evaluation.configurations.insert(attribute, result);
     }
 
-    /// Takes over what a run found, and asks for the messages of what it caught.
-    async fn take(&mut self, json: &str) -> Result<(), Error> {
-        let answer = read(self.source, json)?;
+    fn answered(&mut self, json: &str) -> Result<(), Error> {
+        let answer = read(self.evaluator.source, json)?;
         if answer.takes_inventory {
-            self.evaluation.inventory = self.inventory.map(|inventory| inventory.hash().clone());
+            let hash = self.evaluator.inventory.map(|inventory| inventory.hash().clone());
+            self.evaluation.inventory = hash;
         }
         for (attribute, found) in answer.found {
-            let result = match found {
-                Found::Told(result) => result,
-                Found::Caught => {
-                    let alone = std::slice::from_ref(&attribute);
-                    let ended = self.evaluator("uncaught", alone).await?;
-                    Err(self.blame(attribute.clone(), &ended))
-                }
-            };
-            self.insert(attribute, result);
+            match found {
+                Found::Told(result) => self.insert(attribute, result),
+                Found::Caught => self.urgent.push((Part::Uncaught, vec![attribute])),
+            }
         }
         Ok(())
     }
 
-    /// The fault of a machine that was evaluated alone.
-    fn blame(&self, attribute: Attribute, ended: &Ended) -> AttributeError {
-        match ended {
-            Ended::TooLarge => {
-                AttributeError::TooLarge { attribute, limit: self.nix.limits().evaluate_memory }
-            }
-            Ended::TimedOut(after) => AttributeError::TimedOut { attribute, after: *after },
-            Ended::Failed(output) => {
-                AttributeError::Failed { attribute, message: one_line(&output.stderr) }
-            }
-            Ended::Answered(_) => {
-                let message = "it failed once and then did not".to_owned();
-                AttributeError::Failed { attribute, message }
-            }
-        }
-    }
-
     /// Tells a fault that all machines share, where asking for fewer would not help, from one of a
     /// machine: the flake without any machine evaluates, or it does not.
-    async fn require_sound(&mut self, ended: &Ended) -> Result<(), Error> {
+    fn failed(&mut self, batch: Vec<Attribute>, ended: Ended) -> Result<(), Error> {
         // An input that cannot be had says nothing about the machine that asked for it.
-        if let Ended::Failed(output) = ended
-            && let Some(error) = input_error(&self.source.url, &strip_ansi(&output.stderr))
-        {
+        if let Some(error) = self.fault_of_inputs(&ended) {
             return Err(error);
         }
-        if self.is_sound {
-            return Ok(());
+        match self.soundness {
+            Soundness::Sound => self.divide(batch, &ended),
+            Soundness::Asked => self.suspects.push((batch, ended)),
+            Soundness::Unknown => {
+                self.soundness = Soundness::Asked;
+                self.urgent.push((Part::Flake, Vec::new()));
+                self.suspects.push((batch, ended));
+            }
         }
-        let url = self.source.url.clone();
-        match self.evaluator("answer", &[]).await? {
+        Ok(())
+    }
+
+    fn sound(&mut self, ended: &Ended) -> Result<(), Error> {
+        let url = self.evaluator.source.url.clone();
+        let limit = self.evaluator.nix.limits().evaluate_memory;
+        match ended {
             Ended::Answered(_) => {
-                self.is_sound = true;
+                self.soundness = Soundness::Sound;
+                for (batch, ended) in mem::take(&mut self.suspects) {
+                    self.divide(batch, &ended);
+                }
                 Ok(())
             }
-            Ended::Failed(output) => {
-                let stderr = strip_ansi(&output.stderr);
-                Err(input_error(&url, &stderr)
-                    .unwrap_or_else(|| Error::FlakeBroken { url, detail: one_line(&stderr) }))
-            }
-            Ended::TooLarge => {
-                Err(Error::FlakeTooLarge { url, limit: self.nix.limits().evaluate_memory })
-            }
-            Ended::TimedOut(after) => Err(self.timeout(after)),
+            Ended::Failed(output) => Err(self
+                .fault_of_inputs(ended)
+                .unwrap_or_else(|| Error::FlakeBroken { url, detail: one_line(&output.stderr) })),
+            Ended::TooLarge => Err(Error::FlakeTooLarge { url, limit }),
+            Ended::TimedOut(after) => Err(self.timeout(*after)),
         }
     }
 
-    /// One run: `part` of the expression for `batch`.
-    async fn evaluator(&mut self, part: &str, batch: &[Attribute]) -> Result<Ended, Error> {
-        let Self { nix, source, inventory, .. } = *self;
-        let hash = inventory.map(InventoryJson::hash);
-        let expression = format!("({}).{part}", expression(&source.url, hash, batch));
-        // Without the trace, Nix does not tell an input that it could not fetch.
-        let args = ["eval", "--json", "--show-trace", "--expr", &expression];
-        let mut run = nix.fetching_nix(args, nix.limits().evaluate, self.what(batch.len()));
-        if let Some(inventory) = inventory {
-            run.stdin = inventory.as_str().as_bytes().to_vec();
-            run.stdin_is_file = true;
+    fn fault_of_inputs(&self, ended: &Ended) -> Option<Error> {
+        match ended {
+            Ended::Failed(output) => {
+                input_error(&self.evaluator.source.url, &strip_ansi(&output.stderr))
+            }
+            _ => None,
         }
-        let measured = run.run_measured(nix.limits().evaluate_memory).await;
-        let stats = &mut self.evaluation.stats;
-        stats.runs += 1;
-        let measured = match measured {
-            Err(Error::Timeout { after, .. }) => {
-                self.timeouts += 1;
-                if self.timeouts > MAX_TIMEOUTS {
-                    return Err(self.timeout(after));
-                }
-                return Ok(Ended::TimedOut(after));
-            }
-            other => other?,
+    }
+
+    /// Asks for the halves of a batch that failed; a machine alone is the culprit.
+    fn divide(&mut self, mut batch: Vec<Attribute>, ended: &Ended) {
+        if batch.len() > 1 {
+            let half = batch.split_off(batch.len() / 2);
+            self.urgent.push((Part::Half, half));
+            self.urgent.push((Part::Half, batch));
+        } else if let Some(attribute) = batch.pop() {
+            self.blame(attribute, ended);
+        }
+    }
+
+    /// The fault of a machine that was evaluated alone.
+    fn blame(&mut self, attribute: Attribute, ended: &Ended) {
+        let of = attribute.clone();
+        let limit = self.evaluator.nix.limits().evaluate_memory;
+        let failed = |message| AttributeError::Failed { attribute: of.clone(), message };
+        let error = match ended {
+            Ended::TooLarge => AttributeError::TooLarge { attribute: of, limit },
+            Ended::TimedOut(after) => AttributeError::TimedOut { attribute: of, after: *after },
+            Ended::Failed(output) => failed(one_line(&output.stderr)),
+            Ended::Answered(_) => failed("it failed once and then did not".to_owned()),
         };
-        stats.peak_memory = stats.peak_memory.max(measured.peak_memory);
-        Ok(match measured.output {
-            None => {
-                stats.stopped += 1;
-                Ended::TooLarge
-            }
-            Some(output) if output.success() => Ended::Answered(output.stdout),
-            Some(output) => Ended::Failed(output),
-        })
+        self.insert(attribute, Err(error));
     }
 
     fn timeout(&self, after: Duration) -> Error {
-        Error::Timeout { what: format!("evaluating {}", self.source.url), after }
-    }
-
-    fn what(&self, machines: usize) -> String {
-        let noun = if machines == 1 { "machine" } else { "machines" };
-        format!("evaluating {machines} {noun} of {}", self.source.url)
+        Error::Timeout { what: format!("evaluating {}", self.evaluator.source.url), after }
     }
 }
