@@ -15,7 +15,5 @@ let
     builtins.unsafeDiscardStringContext configuration.config.system.build.toplevel.drvPath;
 in
 writeText "template" (
-  builtins.concatStringsSep "\n" (
-    map toplevel (builtins.attrValues outputs.nixosConfigurations)
-  )
+  builtins.concatStringsSep "\n" (map toplevel (builtins.attrValues outputs.nixosConfigurations))
 )

@@ -84,8 +84,7 @@ let
   resolverIn =
     scope:
     let
-      sure =
-        result: if result ? error then throw "cim: ${scope}: ${result.error.message}" else result.ok;
+      sure = result: if result ? error then throw "cim: ${scope}: ${result.error.message}" else result.ok;
       resolve =
         query:
         let
@@ -132,8 +131,7 @@ let
   ) (groupBy (role: role.service) (attrValues roles));
 
   # By machine, the roles that it plays; of those that are not placed, as far as is known.
-  machinesOf =
-    role: names.text.unique (map (member: member.machine) (attrValues role.members));
+  machinesOf = role: names.text.unique (map (member: member.machine) (attrValues role.members));
   byMachine =
     roles:
     builtins.mapAttrs (_: pairs: map (pair: pair.role) pairs) (
@@ -241,8 +239,7 @@ let
     }) (filter (element: element.kind == "cluster") (attrValues elements))
   );
   nameless =
-    problem:
-    problem.field == "label" || builtins.match "roles[[][0-9]+]\\.name" problem.field != null;
+    problem: problem.field == "label" || builtins.match "roles[[][0-9]+]\\.name" problem.field != null;
   servicesBySource = groupBy (service: service.source) hierarchy.inventory.services;
   homeOf =
     problem:
@@ -304,19 +301,19 @@ let
         specialArgs = {
           inherit machine;
           resolver = resolverIn named.name;
-        } // specialArgs;
-        modules =
-          [
-            ../modules/cim.nix
-            {
-              _file = "the inventory";
-              cim.machine = machine;
-              cim.roles = map (role: role.name) (played.${named.name} or [ ]);
-            }
-          ]
-          ++ modules
-          ++ (if builtins.isList own then own else [ own ])
-          ++ map (roleModule machine) active;
+        }
+        // specialArgs;
+        modules = [
+          ../modules/cim.nix
+          {
+            _file = "the inventory";
+            cim.machine = machine;
+            cim.roles = map (role: role.name) (played.${named.name} or [ ]);
+          }
+        ]
+        ++ modules
+        ++ (if builtins.isList own then own else [ own ])
+        ++ map (roleModule machine) active;
       };
       wrong = if strict then problems else problemsOf named.name;
       refusal = throw "cim: the configuration of ${named.name} is not known:\n${names.showProblems wrong}";
@@ -360,5 +357,6 @@ in
   # Everything that is wrong: `{ source, field, element, reason, message }` each.
   inherit problems hierarchy;
   # Names looked up from the Domain.
-  resolver = if elements == { } then throw "cim: ${names.showProblems problems}" else resolverIn domain.name;
+  resolver =
+    if elements == { } then throw "cim: ${names.showProblems problems}" else resolverIn domain.name;
 }

@@ -43,7 +43,11 @@ let
 
   # Why a flake is not accepted; null when it is.
   refusal =
-    { flake, narHash ? null, ... }:
+    {
+      flake,
+      narHash ? null,
+      ...
+    }:
     if !isFlake flake then
       {
         reason = "BadService";
@@ -72,7 +76,14 @@ let
     written:
     let
       strange = filter (field: !builtins.elem field known) (attrNames written);
-      refused = refusal (written // { flake = written.flake // { cimService = null; }; });
+      refused = refusal (
+        written
+        // {
+          flake = written.flake // {
+            cimService = null;
+          };
+        }
+      );
     in
     if !isAttrs written then
       {
@@ -107,11 +118,14 @@ in
     given:
     let
       written = explicit given;
-      problem = error: {
-        inherit (resource) source;
-        field = "definition";
-        element = name;
-      } // error;
+      problem =
+        error:
+        {
+          inherit (resource) source;
+          field = "definition";
+          element = name;
+        }
+        // error;
       nothing = problems: {
         definition = null;
         config = { };

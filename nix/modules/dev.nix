@@ -6,7 +6,12 @@
   ...
 }:
 let
-  inherit (lib) mkEnableOption mkIf mkOption types;
+  inherit (lib)
+    mkEnableOption
+    mkIf
+    mkOption
+    types
+    ;
   cfg = config.cim.dev;
 in
 {
@@ -25,7 +30,8 @@ in
       pkgs.dnsutils
       pkgs.git
       pkgs.natscli
-    ] ++ cfg.packages;
+    ]
+    ++ cfg.packages;
     # What is built here can be looked at by flake.
     nix.settings.experimental-features = [
       "nix-command"

@@ -29,37 +29,37 @@ let
 
   remote =
     { remote, index }:
-    { inherit (remote) urls; }
+    {
+      inherit (remote) urls;
+    }
     // optionalAttrs (remote.credentialsFile != null) {
       credentials = "${credentials}/${remoteCredentials index}";
     }
     // optionalAttrs (remote.account != null) { inherit (remote) account; };
 
   # The keys are written bare and the values as JSON, which the language of nats-server contains.
-  settings =
-    {
-      server_name = cfg.serverName;
-      server_tags = cfg.tags;
-      listen = cfg.listen;
+  settings = {
+    server_name = cfg.serverName;
+    server_tags = cfg.tags;
+    listen = cfg.listen;
+  }
+  // optionalAttrs (cfg.monitor != null) { http = cfg.monitor; }
+  // optionalAttrs cfg.jetstream.enable {
+    jetstream = {
+      store_dir = "/var/lib/${unit}/jetstream";
+      max_memory_store = cfg.jetstream.maxMemory;
+      max_file_store = cfg.jetstream.maxFile;
     }
-    // optionalAttrs (cfg.monitor != null) { http = cfg.monitor; }
-    // optionalAttrs cfg.jetstream.enable {
-      jetstream =
-        {
-          store_dir = "/var/lib/${unit}/jetstream";
-          max_memory_store = cfg.jetstream.maxMemory;
-          max_file_store = cfg.jetstream.maxFile;
-        }
-        // optionalAttrs (cfg.jetstream.domain != null) { inherit (cfg.jetstream) domain; };
-    }
-    // optionalAttrs (cfg.cluster.routes != [ ]) {
-      cluster = { inherit (cfg.cluster) name listen routes; };
-    }
-    // optionalAttrs (cfg.leaf.listen != null || cfg.leaf.remotes != [ ]) {
-      leafnodes =
-        optionalAttrs (cfg.leaf.listen != null) { inherit (cfg.leaf) listen; }
-        // optionalAttrs (cfg.leaf.remotes != [ ]) { remotes = map remote remotes; };
-    };
+    // optionalAttrs (cfg.jetstream.domain != null) { inherit (cfg.jetstream) domain; };
+  }
+  // optionalAttrs (cfg.cluster.routes != [ ]) {
+    cluster = { inherit (cfg.cluster) name listen routes; };
+  }
+  // optionalAttrs (cfg.leaf.listen != null || cfg.leaf.remotes != [ ]) {
+    leafnodes =
+      optionalAttrs (cfg.leaf.listen != null) { inherit (cfg.leaf) listen; }
+      // optionalAttrs (cfg.leaf.remotes != [ ]) { remotes = map remote remotes; };
+  };
 
   lines = lib.mapAttrsToList (key: value: "${key}: ${builtins.toJSON value}") settings;
   # An include is looked up from the directory of the file that has it.
@@ -194,7 +194,9 @@ in
 
     environment.etc."cim/nats.conf".text = lib.concatLines (lines ++ trust);
 
-    systemd.tmpfiles.rules = optional (cfg.resolverFile != null) "d ${cfg.resolverDir} 0700 nats nats -";
+    systemd.tmpfiles.rules = optional (
+      cfg.resolverFile != null
+    ) "d ${cfg.resolverDir} 0700 nats nats -";
 
     systemd.services.${unit} = {
       description = "NATS of the Domain";

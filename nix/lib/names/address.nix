@@ -120,9 +120,7 @@ let
       "it is a loopback address, which means another host to everybody who resolves it"
     else if (if v4 then octet 0 >= 224 && octet 0 < 240 else group 0 >= 65280) then
       "it is a multicast address"
-    else if
-      (if v4 then octet 0 == 169 && octet 1 == 254 else group 0 >= 65152 && group 0 < 65216)
-    then
+    else if (if v4 then octet 0 == 169 && octet 1 == 254 else group 0 >= 65152 && group 0 < 65216) then
       "it is a link-local address, which means nothing without its link; leave it out"
     else if (if v4 then address.text == "255.255.255.255" else zeros 5 && group 5 == 65535) then
       "it is a broadcast or an IPv4-mapped address"
@@ -198,7 +196,10 @@ rec {
     let
       digits = width: n: text.number 16 (substring (1 + n * width) width key);
     in
-    if substring 0 1 key == "4" then (ofV4 (genList (digits 2) 4)).text else (ofV6 (genList (digits 4) 8)).text;
+    if substring 0 1 key == "4" then
+      (ofV4 (genList (digits 2) 4)).text
+    else
+      (ofV6 (genList (digits 4) 8)).text;
 
   # The prefix length that is written behind an address; null when there is none.
   prefixLengthOf =
@@ -228,7 +229,9 @@ rec {
         if octets != null then
           parse (concatStringsSep "." (reverse (text.splitAt "." octets)))
         else if
-          nibbles != null && length digits == 32 && builtins.all (digit: match "[0-9a-f]" digit != null) digits
+          nibbles != null
+          && length digits == 32
+          && builtins.all (digit: match "[0-9a-f]" digit != null) digits
         then
           ofV6 (genList (n: text.number 16 (group n)) 8)
         else
@@ -247,9 +250,7 @@ rec {
       first = text.number 16 (text.lower (builtins.head octets));
       group = first - (first / 2) * 2 == 1;
     in
-    if
-      length octets != 6 || !builtins.all good octets || group || mac == "00:00:00:00:00:00"
-    then
+    if length octets != 6 || !builtins.all good octets || group || mac == "00:00:00:00:00:00" then
       { error = errors.badMac written; }
     else
       { ok = mac; };

@@ -164,10 +164,7 @@ let
   );
 
   addresses =
-    settle
-      (
-        claim: holder: errors.duplicateAddress claim.address.text holder.element holder.source
-      )
+    settle (claim: holder: errors.duplicateAddress claim.address.text holder.element holder.source)
       (
         concatMap (
           owner:
@@ -187,24 +184,22 @@ let
         ) machineParts.held
       );
 
-  macs =
-    settle (claim: holder: errors.duplicateMac claim.wanted.ok holder.element holder.source)
-      (
-        concatMap (
-          owner:
-          if owner.kind != "interface" || owner.part.mac == null then
-            [ ]
-          else
-            [
-              {
-                inherit (owner) source;
-                field = "${owner.position}.mac";
-                element = owner.name;
-                wanted = address.parseMac owner.part.mac;
-              }
-            ]
-        ) machineParts.held
-      );
+  macs = settle (claim: holder: errors.duplicateMac claim.wanted.ok holder.element holder.source) (
+    concatMap (
+      owner:
+      if owner.kind != "interface" || owner.part.mac == null then
+        [ ]
+      else
+        [
+          {
+            inherit (owner) source;
+            field = "${owner.position}.mac";
+            element = owner.name;
+            wanted = address.parseMac owner.part.mac;
+          }
+        ]
+    ) machineParts.held
+  );
 
   # Addresses of an element as `{ key = text; }`, and who lost one.
   heldBy = mapAttrs (
@@ -234,11 +229,10 @@ let
       inherit (machine.resource) interfaces primaryInterface;
       fits =
         interface:
-        if primaryInterface == null then
-          interface.addresses != [ ]
-        else
-          interface.name == primaryInterface;
-      positions = filter (index: fits (elemAt interfaces index)) (genList (index: index) (length interfaces));
+        if primaryInterface == null then interface.addresses != [ ] else interface.name == primaryInterface;
+      positions = filter (index: fits (elemAt interfaces index)) (
+        genList (index: index) (length interfaces)
+      );
     in
     if positions == [ ] then null else builtins.head positions;
 
@@ -261,10 +255,7 @@ let
       inherit (machine.resource) labels;
       addressKeys = if nowhere || interface == [ ] then { } else element.addressKeys;
       settled =
-        if nowhere then
-          machine.resource.primaryInterface == null
-        else
-          interface != [ ] && element.settled;
+        if nowhere then machine.resource.primaryInterface == null else interface != [ ] && element.settled;
     };
 
   strangePrimary =
@@ -301,20 +292,19 @@ let
     labels = { };
   };
 
-  elementList =
-    [
-      (plainElement true {
-        kind = "domain";
-        name = domain;
-        parent = null;
-        inherit (inventory.domain) source;
-      })
-    ]
-    ++ map (plainElement true) clusters.held
-    ++ map machineElement machines
-    ++ map (service: plainElement (!(lostRoles ? ${service.name})) service) services
-    ++ map partElement machineParts.held
-    ++ map (plainElement true) roles.held;
+  elementList = [
+    (plainElement true {
+      kind = "domain";
+      name = domain;
+      parent = null;
+      inherit (inventory.domain) source;
+    })
+  ]
+  ++ map (plainElement true) clusters.held
+  ++ map machineElement machines
+  ++ map (service: plainElement (!(lostRoles ? ${service.name})) service) services
+  ++ map partElement machineParts.held
+  ++ map (plainElement true) roles.held;
 
   # RFC 6335 §5.1.
   isPortName =
@@ -329,7 +319,11 @@ let
     imap (
       index: port:
       if isPortName port.name && port.port >= 1 && port.port <= 65535 then
-        { ok = port // { name = text.lower port.name; }; }
+        {
+          ok = port // {
+            name = text.lower port.name;
+          };
+        }
       else
         {
           problem = problem {
@@ -355,16 +349,14 @@ let
     }
   ) roles.held;
 
-  zones =
-    settle (claim: _: errors.duplicateZone claim.wanted.ok)
-      (
-        imap (index: zone: {
-          inherit (inventory.domain) source;
-          field = "zones[${toString index}].name";
-          element = null;
-          wanted = fqdn.parse zone.name;
-        }) inventory.domain.zones
-      );
+  zones = settle (claim: _: errors.duplicateZone claim.wanted.ok) (
+    imap (index: zone: {
+      inherit (inventory.domain) source;
+      field = "zones[${toString index}].name";
+      element = null;
+      wanted = fqdn.parse zone.name;
+    }) inventory.domain.zones
+  );
 
   domainProblem = problem {
     inherit (inventory.domain) source;
@@ -385,7 +377,9 @@ in
         [ domainProblem ]
       else
         clusters.problems
-        ++ map homeless (filter (resource: !(hasCluster resource)) (inventory.machines ++ inventory.services))
+        ++ map homeless (
+          filter (resource: !(hasCluster resource)) (inventory.machines ++ inventory.services)
+        )
         ++ members.problems
         ++ machineParts.problems
         ++ addresses.problems

@@ -4,7 +4,10 @@ edges: start:
 let
   back =
     reachedFrom: node: path:
-    if node == start then [ start ] ++ path else back reachedFrom reachedFrom.${node} ([ node ] ++ path);
+    if node == start then
+      [ start ] ++ path
+    else
+      back reachedFrom reachedFrom.${node} ([ node ] ++ path);
 
   # One node of the queue after the other, breadth first.
   visit =

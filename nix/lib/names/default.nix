@@ -67,7 +67,9 @@ in
     let
       inventory = inventories.complete written;
       built = buildFrom inventory;
-      named = mapAttrs (_: element: element // { addresses = textOf element.addressKeys; }) built.elements;
+      named = mapAttrs (
+        _: element: element // { addresses = textOf element.addressKeys; }
+      ) built.elements;
       roles = placeIn {
         elements = named;
         tree = treeOf named;

@@ -88,8 +88,7 @@ rec {
   firstLabel = name: builtins.head (text.splitAt "." name);
 
   # What stands before `base`; "" when both are the same, null when `name` is not within it.
-  relativeTo =
-    base: name: if name == base then "" else text.dropSuffix ".${base}" name;
+  relativeTo = base: name: if name == base then "" else text.dropSuffix ".${base}" name;
 
   isWithin = base: name: relativeTo base name != null;
 }

@@ -181,11 +181,15 @@ let
       each =
         source: path: shape: list:
         concatLists (
-          genList (index: strange source "${path}[${toString index}]." shape (elemAt list index)) (length list)
+          genList (index: strange source "${path}[${toString index}]." shape (elemAt list index)) (
+            length list
+          )
         );
       along =
         lists: completed: f:
-        concatLists (genList (index: f (elemAt completed index).source (elemAt lists index)) (length lists));
+        concatLists (
+          genList (index: f (elemAt completed index).source (elemAt lists index)) (length lists)
+        );
       domain = inventory.domain;
       ofMachine =
         source: machine:
@@ -211,9 +215,7 @@ let
     strange completed.domain.source "inventory." shapes.inventory inventory
     ++ strange completed.domain.source "" shapes.domain domain
     ++ each completed.domain.source "zones" shapes.zone (domain.zones or [ ])
-    ++ along (inventory.clusters or [ ]) completed.clusters (
-      source: strange source "" shapes.cluster
-    )
+    ++ along (inventory.clusters or [ ]) completed.clusters (source: strange source "" shapes.cluster)
     ++ along (inventory.machines or [ ]) completed.machines ofMachine
     ++ along (inventory.services or [ ]) completed.services ofService;
 in

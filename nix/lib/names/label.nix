@@ -66,7 +66,8 @@ rec {
     text.hasPrefix "xn--" label && points != null && points != [ ] && builtins.all plausible points;
 
   plausible =
-    point: point > 160 && point <= 1114111 && !(point >= 55296 && point <= 57343) && !(upperLatin point);
+    point:
+    point > 160 && point <= 1114111 && !(point >= 55296 && point <= 57343) && !(upperLatin point);
   upperLatin = point: point >= 192 && point <= 222 && point != 215;
 
   # The code points above ASCII that a Punycode text adds; null when it is none.
@@ -82,7 +83,8 @@ rec {
         points = [ ];
         first = true;
         bad = false;
-      } // fresh 0;
+      }
+      // fresh 0;
       end = builtins.foldl' digit start (text.characters (last parts));
     in
     if end.bad || end.k != 36 then null else end.points;

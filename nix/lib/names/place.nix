@@ -21,11 +21,14 @@ let
 
   shortestCycle = import ./cycle.nix;
 
-  problem = role: part: error: {
-    inherit (role) source;
-    field = "${role.field}.${part}";
-    element = role.name;
-  } // error;
+  problem =
+    role: part: error:
+    {
+      inherit (role) source;
+      field = "${role.field}.${part}";
+      element = role.name;
+    }
+    // error;
 
   byName = listToAttrs (
     map (role: {

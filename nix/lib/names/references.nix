@@ -19,10 +19,13 @@ let
           value = text.unique (targets resource);
         }) resources
       );
-      problem = source: error: {
-        inherit source field;
-        element = null;
-      } // error;
+      problem =
+        source: error:
+        {
+          inherit source field;
+          element = null;
+        }
+        // error;
       missing =
         resource:
         map (wanted: problem resource.source (errors.noReference wanted)) (

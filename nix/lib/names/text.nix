@@ -53,10 +53,7 @@ rec {
   # The text without that end; null when it ends otherwise.
   dropSuffix =
     suffix: text:
-    if hasSuffix suffix text then
-      substring 0 (stringLength text - stringLength suffix) text
-    else
-      null;
+    if hasSuffix suffix text then substring 0 (stringLength text - stringLength suffix) text else null;
 
   hexDigits = listToAttrs (
     genList (value: {

@@ -103,9 +103,9 @@ rec {
           map (element: { inherit slips element; }) byFirstLabel.${label}
         else
           [ ];
-      found = builtins.sort (a: b: a.slips < b.slips || (a.slips == b.slips && a.element.name < b.element.name)) (
-        builtins.concatMap alike (builtins.attrNames byFirstLabel)
-      );
+      found = builtins.sort (
+        a: b: a.slips < b.slips || (a.slips == b.slips && a.element.name < b.element.name)
+      ) (builtins.concatMap alike (builtins.attrNames byFirstLabel));
       count = builtins.length found;
     in
     map (each: qualified each.element) (
@@ -151,12 +151,21 @@ rec {
   hosts =
     element:
     let
-      within =
-        other: other.kind == "machine" && fqdn.isWithin element.name other.name;
+      within = other: other.kind == "machine" && fqdn.isWithin element.name other.name;
       found =
-        if builtins.elem element.kind [ "cluster" "domain" ] then
+        if
+          builtins.elem element.kind [
+            "cluster"
+            "domain"
+          ]
+        then
           filter within (attrValues elements)
-        else if builtins.elem element.kind [ "service" "role" ] then
+        else if
+          builtins.elem element.kind [
+            "service"
+            "role"
+          ]
+        then
           [ ]
         else
           [ element ];

@@ -24,8 +24,7 @@ let
         step = min (min (elemAt above j + 1) (elemAt row (j - 1) + 1)) (
           elemAt above (j - 1) + (if here == there then 0 else 1)
         );
-        swapped =
-          i > 1 && j > 1 && here == elemAt right (j - 2) && there == elemAt left (i - 2);
+        swapped = i > 1 && j > 1 && here == elemAt right (j - 2) && there == elemAt left (i - 2);
       in
       row ++ [ (if swapped then min step (elemAt twoAbove (j - 2) + 1) else step) ]
     ) [ i ] (genList (n: n + 1) (length right));
