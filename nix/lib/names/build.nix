@@ -12,7 +12,6 @@
 inventory:
 let
   inherit (builtins)
-    attrValues
     concatMap
     elemAt
     filter

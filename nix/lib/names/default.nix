@@ -12,7 +12,6 @@ let
     filter
     foldl'
     groupBy
-    listToAttrs
     mapAttrs
     ;
 
