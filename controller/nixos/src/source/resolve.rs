@@ -145,7 +145,9 @@ fn parse(url: &str, output: &Output) -> Result<Locked, Error> {
 /// Turns a failed `nix flake metadata` into the reason for people.
 fn explain(url: &str, on: Option<&GitRef>, rev: &Rev, output: &Output) -> Error {
     let text = strip_ansi(&output.stderr);
-    let absent = text.contains(&format!("Cannot find Git revision '{rev}'"));
+    // Nix before 2.34 says it itself; since then there are only the words of git.
+    let absent = text.contains(&format!("Cannot find Git revision '{rev}'"))
+        || text.contains(&format!("not our ref {rev}"));
     let silent = words_of_git(&text).is_some_and(|words| !words.contains("not our ref"));
     if absent && !silent {
         let on = on.map(|on| format!(" on {on}")).unwrap_or_default();
@@ -277,6 +279,16 @@ mod tests {
         assert_eq!(explain(&unknown).reason(), "RefNotFound");
         let remote = format!("fatal: remote error: upload-pack: not our ref {A}\n{unknown}");
         assert_eq!(explain(&remote).reason(), "RefNotFound");
+        let newer = format!(
+            "fatal: remote error: upload-pack: not our ref {A}\nerror:\n  … while fetching the input \
+             'git+https://h/x?rev={A}'\n\n  error: Failed to fetch git repository 'https://h/x'"
+        );
+        assert_eq!(explain(&newer).reason(), "RefNotFound");
+        let denied = newer.replace(
+            &format!("remote error: upload-pack: not our ref {A}"),
+            "Authentication failed for 'https://h/x/'",
+        );
+        assert_eq!(explain(&denied).reason(), "SourceDenied");
         let down = format!(
             "fatal: unable to connect to h:\nh: errno=Connection refused\n\nerror:\n       … while \
              fetching the input 'git://h/x?ref=main'\n\n       error: Cannot find Git revision '{A}'"
