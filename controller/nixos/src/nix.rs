@@ -166,6 +166,12 @@ impl Nix {
         Ok(nix)
     }
 
+    /// A Nix that nobody asked for its version, for tests that run none.
+    #[cfg(test)]
+    pub(crate) fn unchecked(tools: Tools, limits: Limits) -> Self {
+        Self { tools, limits, version: MIN_NIX, access: None }
+    }
+
     /// The same Nix, which shows its credentials where a repository asks for them.
     ///
     /// They reach the programs that lock and evaluate, no others: nothing that builds sees them.

@@ -237,3 +237,6 @@ impl<'a> Work<'a> {
         Error::Timeout { what: format!("evaluating {}", self.evaluator.source.url), after }
     }
 }
+
+#[cfg(test)]
+mod tests;
