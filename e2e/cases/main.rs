@@ -96,6 +96,7 @@ fn all() -> Vec<Case> {
         nix_lib::the_controllers_evaluator_gives_it_the_inventory,
         nix_lib::a_service_of_another_repository_is_an_input,
         nix_lib::the_template_passes_flake_check,
+        nix_lib::localhost_leads_into_the_domain,
         nix_lib::the_modules_fit_the_real_lib,
         isolation::two_labs_live_side_by_side,
         isolation::nothing_outlives_a_killed_lab,

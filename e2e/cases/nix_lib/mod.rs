@@ -3,6 +3,7 @@
 
 mod library;
 mod names;
+mod nats;
 mod question;
 
 use std::{collections::BTreeSet, path::Path};
@@ -12,6 +13,7 @@ use cim_names::Inventory;
 use cim_nixos::{Attribute, InventoryJson, Limits, Nix, Source};
 use library::{Library, copy};
 pub(crate) use names::names_mean_the_same_as_to_the_controller;
+pub(crate) use nats::localhost_leads_into_the_domain;
 use serde_json::{Value, json};
 
 use crate::{harness::Outcome, nixos::tools};
