@@ -73,6 +73,9 @@ enum Event {
         id: u64,
         #[serde(rename = "type")]
         kind: u64,
+        /// 0 for what this Nix does itself; Nix before 2.26 does not tell.
+        #[serde(default)]
+        parent: u64,
         #[serde(default)]
         text: String,
         #[serde(default)]
@@ -162,7 +165,9 @@ impl<'a> Reader<'a> {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Start { id, kind, text, fields } => self.start(id, kind, &text, &fields),
+            // The Nix on a builder counts the builds that we have counted already.
+            Event::Start { kind: BUILDS, parent: 1.., .. } => {}
+            Event::Start { id, kind, text, fields, .. } => self.start(id, kind, &text, &fields),
             Event::Stop { id } => self.stop(id),
             Event::Result { id, kind: PROGRESS, fields } => self.count(id, &fields),
             Event::Result { id, kind: SET_EXPECTED, fields } => {

@@ -1,6 +1,7 @@
 //! The logs of the builds of one run of Nix, bounded.
 
 use std::collections::{HashMap, VecDeque};
+use std::mem;
 
 use crate::build::BuildLog;
 use crate::process::Tail;
@@ -59,11 +60,18 @@ impl Logs {
 
     /// The build that `errors`, Nix's messages, name as failed. Messages name those that needed it
     /// as well, in which nothing was built.
+    ///
+    /// Of a build on a builder Nix tells twice: that it is there, and what the Nix there tells.
     pub(crate) fn failed(self, errors: &str) -> Option<Failed> {
         let builds = self.ended.into_iter().chain(self.running.into_values());
-        let Build { derivation, machine, log } =
-            builds.filter(|build| errors.contains(build.derivation.as_str())).last()?;
-        let mut text = log.into_string();
+        let mut builds: Vec<Build> =
+            builds.filter(|build| errors.contains(build.derivation.as_str())).collect();
+        let derivation = builds.last()?.derivation.clone();
+        builds.retain(|build| build.derivation == derivation);
+        let machine = builds.iter_mut().map(|build| mem::take(&mut build.machine));
+        let machine = machine.filter(|machine| !machine.is_empty()).last().unwrap_or_default();
+        let mut texts = builds.into_iter().map(|build| build.log.into_string());
+        let mut text = texts.rfind(|text| !text.is_empty()).unwrap_or_default();
         if !text.is_empty() {
             text.push('\n');
         }
@@ -90,6 +98,21 @@ mod tests {
             (log.derivation.as_str(), log.text.as_str()),
             ("/nix/store/b.drv", "building b\n")
         );
+    }
+
+    #[test]
+    fn a_build_on_a_builder_is_one_though_it_is_told_twice() {
+        for order in [[1, 2], [2, 1]] {
+            let mut logs = Logs::default();
+            logs.begin(1, "/nix/store/a.drv", "ssh-ng://forge");
+            logs.begin(2, "/nix/store/a.drv", "");
+            logs.line(2, "begun");
+            for id in order {
+                logs.end(id);
+            }
+            let Failed { log, machine } = logs.failed("Cannot build '/nix/store/a.drv'.").unwrap();
+            assert_eq!((machine.as_str(), log.text.as_str()), ("ssh-ng://forge", "begun\n"));
+        }
     }
 
     #[test]
