@@ -1,12 +1,12 @@
 //! What is said on the command line and in the environment; nothing else reads either.
 
-use std::{env, ffi::OsString, path::PathBuf, time::Duration};
+use std::{env, ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
 
 use cim_crds::Duration as CimDuration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::kinds::KindArg;
+use crate::target::{One, Target};
 
 /// Under which name the program was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Program {
 }
 
 /// See a private domain as its controller sees it: the hierarchy of names, what they resolve to, what
-/// has drifted and what would be done about it.
+/// has drifted, what would be done about it; and take releases from one Cluster to the next.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
 pub(crate) struct Cli {
@@ -138,18 +138,104 @@ pub(crate) enum Command {
         #[arg(long)]
         exit_code: bool,
     },
-    /// Show what the controller would do, or is doing, about the difference
+    /// Show what runs where, what would change, and how far a release has come
+    ///
+    /// For each Cluster: its release, the rollout with its waves, and for each machine what it runs and
+    /// what it should. For each object: the changes that the controller would make, or is making.
     Plan {
         /// What to look at [default: everything]
         #[command(flatten)]
         target: Target,
+        /// Show whole store paths
+        #[arg(long)]
+        wide: bool,
+    },
+    /// Show what another release would change in a Cluster
+    ///
+    /// For a Cluster with promotion: what approving the release of the Cluster that it receives from
+    /// would change.
+    Diff {
+        /// The Cluster
+        cluster: String,
+        /// A Cluster, or a past release by its revision or digest (7 characters are enough)
+        /// [default: the Cluster that it receives from]
+        #[arg(long, value_name = "CLUSTER|REV|DIGEST")]
+        to: Option<String>,
+        /// Show whole store paths, also those that stay
+        #[arg(long)]
+        wide: bool,
+        /// End with exit code 3 when something differs
+        #[arg(long)]
+        exit_code: bool,
+    },
+    /// Approve what one Cluster runs for those that receive from it
+    ///
+    /// Writes the revision and every store path of the release, and your name, into the receiving
+    /// Cluster; the controller delivers there what it finds to be the same, and nothing else. You need
+    /// the verb `approve` on the receiving Cluster.
+    Approve {
+        /// The Cluster whose release passed, with its revision to be sure: dev@0123456
+        #[arg(value_name = "FROM[@REV]")]
+        from: ReleaseArg,
+        /// Approve for this Cluster only [default: all that receive from FROM]
+        #[arg(long = "for", value_name = "CLUSTER")]
+        receiver: Option<String>,
+        /// Why, for others
+        #[arg(long, value_name = "TEXT")]
+        comment: Option<String>,
+        #[command(flatten)]
+        consent: Consent,
+        #[command(flatten)]
+        patience: Patience,
+    },
+    /// List the releases of a Cluster, newest first
+    History {
+        /// The Cluster
+        cluster: String,
+    },
+    /// Take a Cluster back to a release that it had
+    ///
+    /// In a Cluster with promotion this approves that release again. In one that follows a branch it
+    /// pins the revision; --release lets it follow the branch again.
+    Rollback {
+        /// The Cluster
+        cluster: String,
+        /// The release, by its revision or digest (7 characters are enough) [default: the last
+        /// complete one before the present]
+        #[arg(long, value_name = "REV|DIGEST", conflicts_with = "release")]
+        to: Option<String>,
+        /// Follow the branch again
+        #[arg(long)]
+        release: bool,
+        /// Why, for others; kept with an approval
+        #[arg(long, value_name = "TEXT", conflicts_with = "release")]
+        comment: Option<String>,
+        #[command(flatten)]
+        consent: Consent,
+        #[command(flatten)]
+        patience: Patience,
+    },
+    /// Show the last build and activation log of an object
+    Logs {
+        #[command(flatten)]
+        target: One,
+        /// Only the log of the build
+        #[arg(long, conflicts_with = "activation")]
+        build: bool,
+        /// Only the log of the activation
+        #[arg(long)]
+        activation: bool,
+        /// Go on showing what is added, until you interrupt it
+        #[arg(short, long)]
+        follow: bool,
     },
     /// Have the controller look at an object now
     Reconcile {
-        /// Kind of the object, such as machine
-        kind: KindArg,
-        /// Its name
-        name: String,
+        #[command(flatten)]
+        target: One,
+        /// Also try again what failed: a release that was rolled back, an aborted rollout
+        #[arg(long)]
+        retry: bool,
         /// Wait until the controller has handled the request
         #[arg(long)]
         wait: bool,
@@ -168,14 +254,60 @@ pub(crate) enum Command {
     Version,
 }
 
-/// An optional kind, with an optional name.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct Target {
-    /// Kind of object, such as machine [default: all kinds]
-    pub(crate) kind: Option<KindArg>,
-    /// Name of one object of that kind
-    #[arg(requires = "kind")]
-    pub(crate) name: Option<String>,
+/// Before something is changed.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Consent {
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Show what would be done, have the API server check it, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// After something was changed.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Wait until every machine runs the release
+    #[arg(long, conflicts_with = "dry_run")]
+    wait: bool,
+    /// How long to wait, such as 10m or 2h
+    #[arg(long, value_name = "TIME", default_value = "30m", requires = "wait")]
+    timeout: CimDuration,
+}
+
+impl Patience {
+    /// How long to wait, if at all.
+    pub(crate) fn deadline(self) -> Option<Duration> {
+        self.wait.then(|| self.timeout.into())
+    }
+}
+
+/// A Cluster, perhaps at a revision: `dev`, `dev@0123456`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReleaseArg {
+    pub(crate) cluster: String,
+    pub(crate) rev: Option<String>,
+}
+
+impl FromStr for ReleaseArg {
+    type Err = String;
+
+    fn from_str(written: &str) -> Result<Self, String> {
+        let (cluster, rev) = match written.split_once('@') {
+            Some((cluster, rev)) => (cluster, Some(rev)),
+            None => (written, None),
+        };
+        let hex = |rev: &str| rev.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase());
+        match rev {
+            _ if cluster.is_empty() => Err("the Cluster before the @ is missing".to_owned()),
+            Some(rev) if rev.len() < 7 || !hex(rev) => {
+                Err("a revision is given by 7 or more of its lower-case hexadecimal digits"
+                    .to_owned())
+            }
+            rev => Ok(Self { cluster: cluster.to_owned(), rev: rev.map(str::to_owned) }),
+        }
+    }
 }
 
 impl Global {
@@ -226,6 +358,16 @@ mod tests {
     fn the_command_line_is_sound() {
         Program::Cimctl.command().debug_assert();
         Program::KubectlPlugin.command().debug_assert();
+    }
+
+    #[test]
+    fn a_release_is_a_cluster_at_a_revision() {
+        let read = |written: &str| written.parse::<ReleaseArg>().map(|it| (it.cluster, it.rev));
+        assert_eq!(read("dev"), Ok(("dev".to_owned(), None)));
+        assert_eq!(read("dev@0123abc"), Ok(("dev".to_owned(), Some("0123abc".to_owned()))));
+        for wrong in ["dev@", "dev@012", "@0123456", "dev@0123ABC", "dev@main123"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

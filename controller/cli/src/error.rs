@@ -2,6 +2,8 @@ use std::{path::PathBuf, time::Duration};
 
 use kube::config::{InClusterError, KubeconfigError};
 
+use crate::release::refusal::Refusal;
+
 /// Why a command failed, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -129,6 +131,76 @@ pub(crate) enum Error {
     Gone {
         /// `Machine home/host1`.
         object: String,
+    },
+    /// Words that do not go together.
+    #[error("{0}")]
+    Usage(String),
+    /// A name that several objects have.
+    #[error("{name} may be {}; say which kind is meant", .objects.join(" or "))]
+    Several {
+        /// As asked for.
+        name: String,
+        /// Those that have it.
+        objects: Vec<String>,
+    },
+    /// A release cannot be approved, or gone back to.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The API server does not say who asks.
+    #[error(
+        "the API server does not tell by which user name it knows you; without one nobody can approve"
+    )]
+    Nobody,
+    /// An admission policy refuses a change.
+    #[error("nothing was changed in {object}, the API server's policy refuses it: {message}")]
+    PolicyDenies {
+        /// `Cluster home/prod`.
+        object: String,
+        /// In the words of the policy.
+        message: String,
+    },
+    /// The object is not the one that was shown.
+    #[error(
+        "nothing was changed in {object}: somebody else has changed it meanwhile; look at it again"
+    )]
+    Changed {
+        /// `Cluster home/prod`.
+        object: String,
+    },
+    /// Nobody can be asked.
+    #[error(
+        "{command} asks before it changes anything, and there is no terminal to ask on; say --yes"
+    )]
+    NobodyToAsk {
+        /// The command.
+        command: &'static str,
+    },
+    /// The answer was not yes.
+    #[error("nothing was changed")]
+    Declined,
+    /// What was waited for cannot come.
+    #[error("{object} will not run it: {why}")]
+    Failed {
+        /// `Cluster home/prod`.
+        object: String,
+        /// Why not.
+        why: String,
+    },
+    /// What was waited for did not come in time.
+    #[error("not within {}s; last seen: {last}. The change stays, and goes on without this program", after.as_secs())]
+    NotReached {
+        /// How long was waited.
+        after: Duration,
+        /// The last state.
+        last: String,
+    },
+    /// There is no log.
+    #[error("{object} has no {what}: the controller keeps the last one that it made")]
+    NoLog {
+        /// `Machine home/host1`.
+        object: String,
+        /// Such as `build log`.
+        what: &'static str,
     },
     /// A flag that does not go with this command.
     #[error("{command} is about one namespace: give -n NAME instead of -A")]

@@ -1,13 +1,16 @@
-//! `cimctl`: the hierarchy, names and drift of a Domain on the command line.
+//! `cimctl`: the hierarchy, names, drift and releases of a Domain on the command line.
 //!
 //! ```text
 //! args ──> access (API server) ──> world (the resources) ──> commands/* ──> output
-//!                                       └─ cim_crds::names ──> cim_names::Hierarchy
+//!                                       ├─ cim_crds::names ──> cim_names::Hierarchy
+//!                                       └─ release (what one is, which one is meant)
+//! proposal: show ──> have it checked ──> ask ──> write ──> wait
 //! ```
 //!
 //! Names are resolved here exactly as in the controller: both build them with `cim_crds::names` and
 //! `cim-names`. States and drift are what the controller wrote into the status; nothing is observed
-//! from here, and the only thing ever written is the annotation that requests a reconciliation.
+//! from here. Written are the annotations that request a reconciliation, and what a person decides about
+//! a Cluster's release: `spec.promotion.approved`, or `spec.source.rev` with its hash.
 
 mod access;
 mod args;
@@ -17,31 +20,38 @@ mod error;
 mod fixtures;
 mod kinds;
 mod output;
+mod proposal;
+mod release;
 mod state;
 mod style;
 mod table;
+mod target;
+mod wait;
 mod world;
 
 use std::{
     ffi::OsString,
-    io::{self, IsTerminal, Write},
+    io::{self, BufRead, IsTerminal, Write},
     process::ExitCode,
 };
 
 pub use args::Program;
 use args::{Cli, Command};
-use commands::{drift, plan, reconcile, resolve, tree, version};
+use commands::{
+    approve, diff, drift, history, logs, plan, reconcile, resolve, rollback, tree, version,
+};
 use error::Error;
 use output::{Report, render};
+use proposal::Manner;
 
 /// Done.
 pub const DONE: u8 = 0;
 /// Failed; standard error says why.
 pub const FAILED: u8 = 1;
-/// Something differs; of `drift --exit-code` only. 2 is clap's code for wrong usage.
+/// Something differs; of `drift --exit-code` and `diff --exit-code` only. 2 is clap's code for wrong usage.
 pub const DRIFT_FOUND: u8 = 3;
 
-/// Where the program prints.
+/// Where the program prints, and whom it may ask.
 pub struct Console<'c> {
     /// Results.
     pub out: &'c mut dyn Write,
@@ -49,13 +59,34 @@ pub struct Console<'c> {
     pub err: &'c mut dyn Write,
     /// Whether `out` is a terminal.
     pub terminal: bool,
+    /// Whether `err` is the terminal of this process; bars are drawn there.
+    pub err_terminal: bool,
+    /// Answers, if there is somebody to ask.
+    pub input: Option<&'c mut dyn BufRead>,
+}
+
+impl Console<'_> {
+    /// Asks whether to go on; an error if not.
+    fn confirm(&mut self, command: &'static str, what: &str) -> Result<(), Error> {
+        let Some(input) = &mut self.input else { return Err(Error::NobodyToAsk { command }) };
+        write!(self.err, "{what}\nGo on? [y/N] ")?;
+        self.err.flush()?;
+        let mut answer = String::new();
+        input.read_line(&mut answer)?;
+        match answer.trim().to_lowercase().as_str() {
+            "y" | "yes" => Ok(()),
+            _ => Err(Error::Declined),
+        }
+    }
 }
 
 /// Runs the program with the arguments of this process.
 pub fn main(program: Program) -> ExitCode {
-    let (mut out, mut err) = (io::stdout(), io::stderr());
-    let terminal = out.is_terminal();
-    let mut console = Console { out: &mut out, err: &mut err, terminal };
+    let (mut out, mut err, mut answers) = (io::stdout(), io::stderr(), io::stdin().lock());
+    let (terminal, err_terminal) = (out.is_terminal(), err.is_terminal());
+    let asks = err_terminal && answers.is_terminal();
+    let input = asks.then_some(&mut answers as &mut dyn BufRead);
+    let mut console = Console { out: &mut out, err: &mut err, terminal, err_terminal, input };
     run(program, std::env::args_os(), &mut console).into()
 }
 
@@ -117,12 +148,50 @@ async fn dispatch(program: Program, cli: &Cli, console: &mut Console<'_>) -> Res
                 code = DRIFT_FOUND;
             }
         }
-        Command::Plan { target } => {
-            print(cli, console, &plan::run(&connect().await?, target).await?)?;
+        Command::Plan { target, wide } => {
+            print(cli, console, &plan::run(&connect().await?, target, *wide).await?)?;
         }
-        Command::Reconcile { kind, name, wait, timeout } => {
+        Command::Diff { cluster, to, wide, exit_code } => {
+            let report = diff::run(&connect().await?, cluster, to.as_deref(), *wide).await?;
+            print(cli, console, &report)?;
+            if *exit_code && report.differs() {
+                code = DRIFT_FOUND;
+            }
+        }
+        Command::Approve { from, receiver, comment, consent, patience } => {
+            let manner = manner(cli, "approve", approve::MANAGER, (*consent, *patience));
+            let what = (from, receiver.as_deref());
+            let access = connect().await?;
+            let done = approve::run(&access, console, manner, what, comment.as_deref()).await?;
+            print(cli, console, &done)?;
+        }
+        Command::History { cluster } => {
+            print(cli, console, &history::run(&connect().await?, cluster).await?)?;
+        }
+        Command::Rollback { cluster, to, release, comment, consent, patience } => {
+            let manner = manner(cli, "rollback", rollback::MANAGER, (*consent, *patience));
+            let to = match release {
+                true => rollback::To::Branch,
+                false => rollback::To::Past(to.as_deref()),
+            };
+            let access = connect().await?;
+            let what = (cluster.as_str(), to);
+            let done = rollback::run(&access, console, manner, what, comment.as_deref()).await?;
+            print(cli, console, &done)?;
+        }
+        Command::Logs { target, build, activation, follow } => {
+            let which = logs::Which { build: *build, activation: *activation };
+            let access = connect().await?;
+            if *follow {
+                let colour = cli.global.colour(console.terminal);
+                logs::follow(&access, console, target, which, colour).await?;
+            } else {
+                print(cli, console, &logs::run(&access, target, which).await?)?;
+            }
+        }
+        Command::Reconcile { target, retry, wait, timeout } => {
             let deadline = wait.then(|| (*timeout).into());
-            let requested = reconcile::run(&connect().await?, *kind, name, deadline).await?;
+            let requested = reconcile::run(&connect().await?, target, *retry, deadline).await?;
             print(cli, console, &requested)?;
         }
         Command::Completion { shell } => {
@@ -133,6 +202,15 @@ async fn dispatch(program: Program, cli: &Cli, console: &mut Console<'_>) -> Res
         Command::Version => print(cli, console, &version::run(program))?,
     }
     Ok(code)
+}
+
+fn manner<'c>(
+    cli: &'c Cli,
+    command: &'static str,
+    manager: &'static str,
+    (consent, patience): (args::Consent, args::Patience),
+) -> Manner<'c> {
+    Manner { command, manager, global: &cli.global, consent, patience }
 }
 
 fn print(cli: &Cli, console: &mut Console<'_>, report: &impl Report) -> Result<(), Error> {
@@ -150,7 +228,13 @@ mod tests {
 
     fn told(words: &[&str]) -> (u8, String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut console = Console { out: &mut out, err: &mut err, terminal: false };
+        let mut console = Console {
+            out: &mut out,
+            err: &mut err,
+            terminal: false,
+            err_terminal: false,
+            input: None,
+        };
         let code = run(Program::Cimctl, words.iter().map(OsString::from), &mut console);
         (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }
@@ -159,7 +243,7 @@ mod tests {
     fn help_is_a_result_and_wrong_usage_an_error() {
         let (code, out, err) = told(&["cimctl", "--help"]);
         assert!(code == DONE && out.contains("Usage: cimctl") && err.is_empty(), "{out}{err}");
-        let (code, out, err) = told(&["cimctl", "drift", "pod"]);
+        let (code, out, err) = told(&["cimctl", "drift", "pod/x"]);
         assert!(code == 2 && out.is_empty() && err.contains("no kind of that name"), "{out}{err}");
     }
 

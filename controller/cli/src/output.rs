@@ -1,5 +1,6 @@
 //! From a result to text.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{args::Format, error::Error};
@@ -33,4 +34,31 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// A span of time in one unit, as in kubectl.
+pub(crate) fn age(now: Timestamp, since: Timestamp) -> String {
+    match now.duration_since(since).as_secs().max(0) {
+        seconds @ 0..120 => format!("{seconds}s"),
+        seconds @ 120..7_200 => format!("{}m", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{}h", seconds / 3_600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_short() {
+        let since = |seconds: i64| {
+            let now = Timestamp::from_second(1_000_000).unwrap();
+            age(now, Timestamp::from_second(1_000_000 - seconds).unwrap())
+        };
+        assert_eq!(
+            [since(-5), since(119), since(3600), since(86_400), since(999_000)],
+            ["0s", "119s", "60m", "24h", "11d"]
+        );
+    }
 }

@@ -7,12 +7,12 @@ use serde::Serialize;
 use super::{count, nothing, objects, titles, unreadable};
 use crate::{
     access::Access,
-    args::Target,
     error::Error,
-    output::{Report, cut},
+    output::{Report, age, cut},
     state::Object,
     style::Tone,
     table::{Cell, Table},
+    target::Target,
 };
 
 /// How much of a value a table shows.
@@ -102,16 +102,6 @@ fn rows(object: &Object, name: &str, now: Timestamp, table: &mut Table<6>) {
     }
 }
 
-/// A span of time in one unit, as in kubectl.
-fn age(now: Timestamp, since: Timestamp) -> String {
-    match now.duration_since(since).as_secs().max(0) {
-        seconds @ 0..120 => format!("{seconds}s"),
-        seconds @ 120..7_200 => format!("{}m", seconds / 60),
-        seconds @ 7_200..172_800 => format!("{}h", seconds / 3_600),
-        seconds => format!("{}d", seconds / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,17 +124,5 @@ mod tests {
         drifts.objects.retain(|object| object.drift_count() == Some(0));
         assert!(!drifts.differs());
         insta::assert_snapshot!(drifts.table(false));
-    }
-
-    #[test]
-    fn ages_are_short() {
-        let since = |seconds: i64| {
-            let now = Timestamp::from_second(1_000_000).unwrap();
-            age(now, Timestamp::from_second(1_000_000 - seconds).unwrap())
-        };
-        assert_eq!(
-            [since(-5), since(119), since(3600), since(86_400), since(999_000)],
-            ["0s", "119s", "60m", "24h", "11d"]
-        );
     }
 }

@@ -1,19 +1,24 @@
 //! `reconcile`: have the controller look at an object now.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use cim_crds::{Cluster, Domain, Kind, Machine, ObjectReplica, Service, annotations::REQUESTED_AT};
+use cim_crds::{
+    Cluster, Domain, Kind, Machine, ObjectReplica, Service,
+    annotations::{REQUESTED_AT, RETRY},
+};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::one;
 use crate::{
     access::Access,
     error::Error,
     kinds::KindArg,
     output::Report,
     state::{Object, Phase},
+    target::One,
 };
 
 /// How often the status is read while waiting.
@@ -34,30 +39,43 @@ pub(crate) struct Requested {
 
 pub(crate) async fn run(
     access: &Access,
-    kind: KindArg,
-    name: &str,
+    target: &One,
+    retry: bool,
     deadline: Option<Duration>,
 ) -> Result<Requested, Error> {
+    access.one_namespace("reconcile")?;
+    let (kind, name) = one(access, target).await?;
+    let how = How { retry, deadline };
     match kind {
-        KindArg::Domain => request::<Domain>(access, name, deadline).await,
-        KindArg::Cluster => request::<Cluster>(access, name, deadline).await,
-        KindArg::Machine => request::<Machine>(access, name, deadline).await,
-        KindArg::Service => request::<Service>(access, name, deadline).await,
-        KindArg::ObjectReplica => request::<ObjectReplica>(access, name, deadline).await,
+        KindArg::Cluster => request::<Cluster>(access, &name, how).await,
+        KindArg::Machine => request::<Machine>(access, &name, how).await,
+        _ if retry => Err(Error::Usage(format!(
+            "a {kind} has nothing to retry: it is tried again by itself; --retry is for a Machine or Cluster"
+        ))),
+        KindArg::Domain => request::<Domain>(access, &name, how).await,
+        KindArg::Service => request::<Service>(access, &name, how).await,
+        KindArg::ObjectReplica => request::<ObjectReplica>(access, &name, how).await,
     }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct How {
+    retry: bool,
+    deadline: Option<Duration>,
 }
 
 async fn request<K: Kind>(
     access: &Access,
     name: &str,
-    deadline: Option<Duration>,
+    How { retry, deadline }: How,
 ) -> Result<Requested, Error> {
-    let Some(namespace) = access.namespace() else {
-        return Err(Error::OneNamespace { command: "reconcile" });
-    };
+    let namespace = access.one_namespace("reconcile")?;
     let token = Timestamp::now().to_string();
-    let annotation = (REQUESTED_AT, token.as_str());
-    if access.annotate::<K>(namespace, name, annotation).await?.is_none() {
+    let mut annotations = BTreeMap::from([(REQUESTED_AT, token.as_str())]);
+    if retry {
+        annotations.insert(RETRY, &token);
+    }
+    if access.annotate::<K>(namespace, name, &annotations).await?.is_none() {
         let (objects, _) = access.list::<K>().await?;
         let known = objects.iter().map(ResourceExt::name_any).collect();
         let (kind, name, namespace) = (K::KIND, name.to_owned(), namespace.to_owned());
