@@ -1,9 +1,9 @@
 //! `cimctl` against a real API server, without a controller: the statuses are written by the case.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, io::Read, path::PathBuf, time::Duration};
 
 use cim_cli::{Console, DONE, DRIFT_FOUND, FAILED, Program};
-use cim_crds::annotations::REQUESTED_AT;
+use cim_crds::annotations::{REQUESTED_AT, RETRY};
 use cim_e2e::lab::{Lab, servers::kubernetes::Kubectl, wait_until};
 use serde_json::{Value, json};
 
@@ -15,26 +15,46 @@ const NAMESPACE: &str = "cimctl";
 const SOON: Duration = Duration::from_secs(30);
 
 /// What the program said.
-struct Told {
-    code: u8,
-    out: String,
-    err: String,
+pub(crate) struct Told {
+    pub(crate) code: u8,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 /// Runs the program as somebody, in the case's namespace.
 async fn cimctl(kubeconfig: PathBuf, words: &[&str]) -> Result<Told, tokio::task::JoinError> {
-    let mut line: Vec<OsString> =
-        [&["cimctl", "-n", NAMESPACE], words].concat().iter().map(OsString::from).collect();
-    line.extend(["--kubeconfig".into(), kubeconfig.into_os_string()]);
+    cimctl_in(NAMESPACE, kubeconfig, words).await
+}
+
+/// Runs the program as somebody, with nobody to ask.
+pub(crate) async fn cimctl_in(
+    namespace: &str,
+    kubeconfig: PathBuf,
+    words: &[&str],
+) -> Result<Told, tokio::task::JoinError> {
+    let line = command_line(namespace, kubeconfig, words);
     // It brings its own runtime, as a program does.
     tokio::task::spawn_blocking(move || {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut console = Console { out: &mut out, err: &mut err, terminal: false };
+        let mut console = Console {
+            out: &mut out,
+            err: &mut err,
+            terminal: false,
+            err_terminal: false,
+            input: None,
+        };
         let code = cim_cli::run(Program::Cimctl, line, &mut console);
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Told { code, out: text(out), err: text(err) }
     })
     .await
+}
+
+pub(crate) fn command_line(namespace: &str, kubeconfig: PathBuf, words: &[&str]) -> Vec<OsString> {
+    let mut line: Vec<OsString> =
+        [&["cimctl", "-n", namespace], words].concat().iter().map(OsString::from).collect();
+    line.extend(["--kubeconfig".into(), kubeconfig.into_os_string()]);
+    line
 }
 
 pub(crate) async fn it_shows_what_the_cluster_holds(lab: &Lab) -> Outcome {
@@ -91,6 +111,86 @@ pub(crate) async fn it_requests_a_reconciliation_and_waits_for_the_echo(lab: &La
     assert!(alone.err.contains("within 1s (it is suspended)"), "{}", alone.err);
     let nobody = cimctl(kubernetes.kubeconfig(), &["reconcile", "machine", "host9"]).await?;
     assert!(nobody.err.contains("there are host1, host2, host3, lost"), "{}", nobody.err);
+    Ok(())
+}
+
+pub(crate) async fn it_has_what_failed_tried_again(lab: &Lab) -> Outcome {
+    let kubernetes = lab.kubernetes()?;
+    let kubectl = kubernetes.kubectl();
+    prepare(&kubectl).await?;
+    let told = cimctl(kubernetes.kubeconfig(), &["reconcile", "machine/host2", "--retry"]).await?;
+    assert_eq!(told.code, DONE, "{}", told.err);
+    let object = kubectl.get("machines.cim.dev", NAMESPACE, "host2").await?;
+    let annotations = &object["metadata"]["annotations"];
+    assert!(annotations[RETRY].is_string(), "{annotations}");
+    assert_eq!(annotations[RETRY], annotations[REQUESTED_AT]);
+    let told = cimctl(kubernetes.kubeconfig(), &["reconcile", "vault", "--retry"]).await?;
+    assert!(told.code == FAILED && told.err.contains("nothing to retry"), "{}", told.err);
+    Ok(())
+}
+
+pub(crate) async fn it_shows_logs_and_follows_them(lab: &Lab) -> Outcome {
+    let kubernetes = lab.kubernetes()?;
+    let kubectl = kubernetes.kubectl();
+    prepare(&kubectl).await?;
+    let words = ["delete", "configmap", "cim-log-machine-host1", "--ignore-not-found"];
+    kubectl.run(&[&words[..], &["--namespace", NAMESPACE]].concat()).await?;
+    let none = cimctl(kubernetes.kubeconfig(), &["logs", "host1"]).await?;
+    let why = format!("Machine {NAMESPACE}/host1 has no log");
+    assert!(none.code == FAILED && none.err.contains(&why), "{}", none.err);
+
+    let log = |text: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {
+                "name": "cim-log-machine-host1", "namespace": NAMESPACE,
+                "annotations": {"cim.dev/build-of": "/nix/store/a.drv"},
+            },
+            "data": {"build": text, "activation": "activating\n"},
+        })
+        .to_string()
+    };
+    kubectl.apply(&log("one\n")).await?;
+    let both = cimctl(kubernetes.kubeconfig(), &["logs", "host1"]).await?;
+    let build = "==> build of /nix/store/a.drv <==\none\n";
+    assert_eq!(both.out, format!("{build}==> activation <==\nactivating\n"), "{}", both.err);
+
+    let words = ["logs", "machine/host1", "--build", "--follow"];
+    let (mut reader, mut writer) = std::io::pipe()?;
+    let line = command_line(NAMESPACE, kubernetes.kubeconfig(), &words);
+    // It ends when its reader has gone, as in `| head`.
+    let follower = tokio::task::spawn_blocking(move || {
+        let mut console = Console {
+            out: &mut writer,
+            err: &mut std::io::sink(),
+            terminal: false,
+            err_terminal: false,
+            input: None,
+        };
+        cim_cli::run(Program::Cimctl, line, &mut console)
+    });
+    let (sent, mut seen) = tokio::sync::mpsc::channel(64);
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut part = [0; 256];
+        while let Ok(read @ 1..) = reader.read(&mut part) {
+            if sent.blocking_send(part[..read].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    let mut all = Vec::new();
+    for (text, wanted) in [("one\n", build.to_owned()), ("one\ntwo\n", format!("{build}two\n"))] {
+        kubectl.apply(&log(text)).await?;
+        while all != wanted.as_bytes() {
+            let part = tokio::time::timeout(SOON, seen.recv()).await?;
+            all.extend(part.ok_or("the program ended")?);
+        }
+    }
+    drop(seen);
+    kubectl.apply(&log("one\ntwo\nthree\n")).await?;
+    tokio::time::timeout(SOON, reading).await??;
+    kubectl.apply(&log("one\ntwo\nthree\nfour\n")).await?;
+    assert_eq!(tokio::time::timeout(SOON, follower).await??, DONE);
     Ok(())
 }
 
