@@ -121,10 +121,6 @@ impl Replicas {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = rule(
-    "!(has(self.ref) && has(self.rev))",
-    "source must set either ref (a branch or tag to follow) or rev with narHash (a fixed revision), not both",
-))]
-#[schemars(transform = rule(
     "has(self.rev) == has(self.narHash)",
     "rev and narHash go together: a revision is accepted only with the hash of its source tree",
 ))]
@@ -133,12 +129,13 @@ pub struct Source {
     #[schemars(transform = flake)]
     pub flake: String,
 
-    /// The branch or tag to follow; each new commit becomes a release. Example: `main`.
+    /// The branch or tag to follow; each new commit becomes a release. With `rev` it is not followed
+    /// until `rev` is removed. Example: `main`.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = git_ref)]
     pub ref_: Option<String>,
 
-    /// The commit, 40 hexadecimal digits.
+    /// The commit to stay at, 40 hexadecimal digits, as `cimctl rollback` pins it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = git_rev)]
     pub rev: Option<String>,
