@@ -167,8 +167,7 @@ impl Access {
                 let message = policy_says(&status.message).to_owned();
                 Err(Error::PolicyDenies { object: title(), message })
             }
-            // A failed test has no code of its own.
-            Err(status) if status.code == 422 && status.message.contains("testing path") => {
+            Err(status) if status.code == 422 && status.message == PATCH_DOES_NOT_FIT => {
                 Err(Error::Changed { object: title() })
             }
             Err(status) if status.is_not_found() => Err(Error::Gone { object: title() }),
@@ -218,6 +217,9 @@ impl Access {
         }
     }
 }
+
+/// All that the API server says of a JSON patch whose tests fail.
+const PATCH_DOES_NOT_FIT: &str = "the server rejected our request due to an error in our request";
 
 /// How the API server begins to tell that an admission policy refuses, and where the reason begins.
 const POLICY_DENIES: &str = "ValidatingAdmissionPolicy";
