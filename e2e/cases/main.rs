@@ -27,7 +27,12 @@ use harness::{Case, at_home, cases};
 
 /// Every case, in the order in which they run.
 fn all() -> Vec<Case> {
-    let mut all = cases![
+    in_the_lab().into_iter().chain(in_the_home()).collect()
+}
+
+/// Those that need no more than the servers.
+fn in_the_lab() -> Vec<Case> {
+    cases![
         servers::kubernetes_answers,
         servers::kubernetes_keeps_an_audit_log,
         servers::nats_answers_in_a_cluster,
@@ -109,8 +114,12 @@ fn all() -> Vec<Case> {
         isolation::ctrl_c_ends_a_lab_in_order,
         crds::every_rule_is_kept_by_the_api_server,
         crds::a_misspelt_field_is_refused,
-    ];
-    all.extend(at_home![
+    ]
+}
+
+/// Those that need a Domain which the controller keeps.
+fn in_the_home() -> Vec<Case> {
+    at_home![
         home::both_machines_run_the_release,
         home::the_service_answers,
         home::names_resolve_both_ways,
@@ -126,8 +135,7 @@ fn all() -> Vec<Case> {
         home_refusals::a_new_role_gets_credentials_of_its_own,
         rights::the_chart_is_clean,
         rights::every_right_is_used_and_none_is_missing,
-    ]);
-    all
+    ]
 }
 
 fn main() -> ExitCode {
