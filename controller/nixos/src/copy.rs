@@ -77,6 +77,9 @@ fn failure(host: &Host, command: &str, reader: Reader<'_>, output: &Output) -> E
     }
     // Nix's messages and those of the ssh that it ran come separately; both may tell the cause.
     let stderr = [errors.as_str(), output.stderr.as_str()].join("\n").trim().to_owned();
+    if stderr.to_lowercase().contains("no space left on device") {
+        return Error::DiskFull { host: host.name().to_owned(), what: command.to_owned(), stderr };
+    }
     host.failure(command, &Output { code: output.code, stdout: String::new(), stderr }, true)
 }
 

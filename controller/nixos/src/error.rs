@@ -302,6 +302,19 @@ pub enum Error {
         /// The end of its standard error.
         stderr: String,
     },
+    /// The disk of the machine's store is full.
+    #[error(
+        "{host} has no space left on the disk of its store for {what}: remove old generations \
+         there (nix-collect-garbage --delete-older-than 30d) or give it a larger one: {stderr}"
+    )]
+    DiskFull {
+        /// The machine.
+        host: String,
+        /// What was being done.
+        what: String,
+        /// What Nix said.
+        stderr: String,
+    },
     /// The machine did not do what its `cim-activate` was asked.
     #[error("{host} refuses `cim-activate {request}`: {}: {message}", refusal.advice())]
     ActivationRefused {
@@ -356,6 +369,7 @@ impl Error {
             Self::Unreachable { .. } => "Unreachable",
             Self::HostTimeout { .. } => "HostTimeout",
             Self::CommandFailed { .. } => "CommandFailed",
+            Self::DiskFull { .. } => "DiskFull",
             Self::ActivationRefused { .. } => "ActivationRefused",
             Self::NotRebooted { .. } => "NotRebooted",
         }
@@ -372,6 +386,7 @@ impl Error {
             | Self::Unreachable { .. }
             | Self::HostTimeout { .. }
             | Self::CommandFailed { .. }
+            | Self::DiskFull { .. }
             | Self::NotRebooted { .. } => true,
             Self::ActivationRefused { refusal, .. } => {
                 matches!(refusal, Refusal::Busy | Refusal::NotPending | Refusal::Failed)

@@ -25,7 +25,7 @@ pub(crate) async fn an_activation_outlives_its_controller(lab: &Lab) -> Outcome 
         // Dropped in the middle, as a controller that is killed drops it.
         let controller = apply(site.delivery(&host), &first, None);
         let running = wait_until("the activation to begin", SOON, async || {
-            match activations(lab, &toplevel).await {
+            match activations(lab, &toplevel.closure).await {
                 Ok(1) => Ok(()),
                 other => Err(format!("{other:?}")),
             }
@@ -48,7 +48,7 @@ pub(crate) async fn an_activation_outlives_its_controller(lab: &Lab) -> Outcome 
     let applied = applied?;
     assert_eq!(applied.outcome, Some(Ended::Succeeded), "{applied:?}");
     assert_eq!(sync(&desired, &applied), SyncState::InSync);
-    assert_eq!(activations(lab, &toplevel).await?, 1, "activated once");
+    assert_eq!(activations(lab, &toplevel.closure).await?, 1, "activated once");
     Ok(())
 }
 

@@ -2,6 +2,9 @@
 
 mod activation;
 mod delivery;
+mod faults;
+mod reboot;
+mod rollback;
 mod source;
 
 use std::{
@@ -12,11 +15,11 @@ use std::{
     time::Duration,
 };
 
-use cim_e2e::lab::{Lab, servers::git::Repository, servers::host::DEPLOY_USER};
+use cim_e2e::lab::{Lab, servers::git::Repository, servers::host::DEPLOY_USER, wait_until};
 use cim_nixos::{
     Action, Applied, Attempt, Attribute, BuildOptions, Change, Delivery, Desired, Evaluation,
     Health, Host, Hosts, Limits, LockedSource, Nix, Observed, PrivateDir, Signer, SigningKey,
-    Source, SyncState, Target, Tools, Toplevel, apply, assess, observe, plan, probe,
+    Source, StorePath, SyncState, Target, Tools, Toplevel, apply, assess, observe, plan, probe,
 };
 
 pub(crate) use activation::{
@@ -27,6 +30,17 @@ pub(crate) use delivery::{
     a_commit_becomes_what_the_host_runs, a_host_refuses_what_is_not_signed_for_it,
     a_host_that_is_not_the_pinned_one_is_not_touched,
     what_the_deploy_user_made_does_not_run_as_root,
+};
+pub(crate) use faults::{
+    a_connection_that_is_cut_harms_nothing, a_full_disk_is_told_and_harms_nothing,
+    an_activation_that_hangs_is_ended, rot_in_the_store_is_found, two_controllers_do_it_once,
+};
+pub(crate) use reboot::{
+    a_loss_of_power_leaves_the_old_closure_or_the_new_one, what_needs_a_reboot_gets_it_by_policy,
+};
+pub(crate) use rollback::{
+    a_closure_tells_what_it_would_do, a_closure_that_kills_sshd_comes_back,
+    checks_are_made_over_a_new_connection, what_is_not_confirmed_goes_back,
 };
 pub(crate) use source::{
     a_broken_machine_does_not_stop_the_others, a_flake_that_pins_nothing_is_refused,
@@ -52,8 +66,12 @@ struct Site<'lab> {
 
 impl<'lab> Site<'lab> {
     async fn new(lab: &'lab Lab, name: &str) -> Try<Self> {
+        Self::with_limits(lab, name, Limits::default()).await
+    }
+
+    async fn with_limits(lab: &'lab Lab, name: &str, limits: Limits) -> Try<Self> {
         let scratch = lab.scratch(name)?;
-        let nix = Nix::detect(tools(lab, &scratch)?, Limits::default()).await?;
+        let nix = Nix::detect(tools(lab, &scratch)?, limits).await?;
         let dir = PrivateDir::open(scratch.join("p"))?;
         let key: SigningKey = lab.nix_key().secret.parse()?;
         assert_eq!(key.public().to_string(), lab.nix_key().public, "derived as Nix derives it");
@@ -136,6 +154,36 @@ impl<'lab> Site<'lab> {
         Ok(observed)
     }
 
+    /// Brings host1 to what the repository says now, which must work.
+    async fn settle(&self, repository: &Repository) -> Try<Desired> {
+        let desired = switch_to(&self.release(repository).await?);
+        let applied = self.deliver(&desired).await?;
+        assert_eq!(sync(&desired, &applied), SyncState::InSync, "{applied:?}");
+        Ok(desired)
+    }
+
+    /// Brings `desired` to host1 and tests it there, without confirming it.
+    async fn test(&self, desired: &Desired) -> Try<Applied> {
+        let tested = self.pass(desired, &Health::Unasked).await?.ok_or("there is nothing to do")?;
+        assert_eq!(sync(desired, &tested), SyncState::Confirming, "{tested:?}");
+        Ok(tested)
+    }
+
+    async fn sync(&self, desired: &Desired) -> Try<SyncState> {
+        Ok(assess(desired, &self.observed(desired).await?).sync)
+    }
+
+    /// Waits until host1 stands to `desired` as `wanted`.
+    async fn becomes(&self, desired: &Desired, wanted: SyncState) -> Try<()> {
+        let what = format!("host1 to be {wanted:?}");
+        let seen = async || match self.sync(desired).await {
+            Ok(seen) if seen == wanted => Ok(()),
+            Ok(seen) => Err(format!("{seen:?}")),
+            Err(error) => Err(error.to_string()),
+        };
+        Ok(wait_until(&what, SOON, seen).await?)
+    }
+
     fn delivery<'a>(&'a self, host: &'a Host) -> Delivery<'a> {
         Delivery { nix: &self.nix, signer: &self.signer, host, progress: None }
     }
@@ -202,9 +250,10 @@ async fn when_activated(repository: &Repository, script: &str) -> Try<()> {
     Ok(())
 }
 
-async fn activations(lab: &Lab, toplevel: &Toplevel) -> Try<usize> {
+/// How often host1 activated a closure of [`when_activated`].
+async fn activations(lab: &Lab, closure: &StorePath) -> Try<usize> {
     let notes = lab.host(1)?.exec(&format!("cat {NOTES} 2>/dev/null || true")).await?;
-    Ok(notes.lines().filter(|line| *line == toplevel.closure.as_str()).count())
+    Ok(notes.lines().filter(|line| *line == closure.as_str()).count())
 }
 
 /// What each change does, without its closure.
