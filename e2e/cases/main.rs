@@ -27,7 +27,7 @@ use harness::{Case, at_home, cases};
 
 /// Every case, in the order in which they run.
 fn all() -> Vec<Case> {
-    in_the_lab().into_iter().chain(in_the_home()).collect()
+    in_the_lab().into_iter().chain(deliveries()).chain(in_the_home()).collect()
 }
 
 /// Those that need no more than the servers.
@@ -79,6 +79,18 @@ fn in_the_lab() -> Vec<Case> {
         objects::a_copy_that_another_controller_relies_on_stays,
         objects::rot_on_the_disk_is_found_by_reading,
         objects::large_messages_travel_by_reference,
+        isolation::two_labs_live_side_by_side,
+        isolation::nothing_outlives_a_killed_lab,
+        isolation::a_lab_acts_on_a_cluster_outside,
+        isolation::ctrl_c_ends_a_lab_in_order,
+        crds::every_rule_is_kept_by_the_api_server,
+        crds::a_misspelt_field_is_refused,
+    ]
+}
+
+/// From a commit to what machines run.
+fn deliveries() -> Vec<Case> {
+    cases![
         nixos::a_commit_becomes_what_the_host_runs,
         nixos::a_host_refuses_what_is_not_signed_for_it,
         nixos::what_the_deploy_user_made_does_not_run_as_root,
@@ -119,12 +131,6 @@ fn in_the_lab() -> Vec<Case> {
         nix_lib::the_template_passes_flake_check,
         nix_lib::localhost_leads_into_the_domain,
         nix_lib::the_modules_fit_the_real_lib,
-        isolation::two_labs_live_side_by_side,
-        isolation::nothing_outlives_a_killed_lab,
-        isolation::a_lab_acts_on_a_cluster_outside,
-        isolation::ctrl_c_ends_a_lab_in_order,
-        crds::every_rule_is_kept_by_the_api_server,
-        crds::a_misspelt_field_is_refused,
     ]
 }
 

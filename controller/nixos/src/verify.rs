@@ -92,11 +92,15 @@ fn integrity(contents: i32, trust: i32, paths: &[StorePath], said: &str) -> Inte
     let mask = CORRUPTED | UNTRUSTED | FAILED;
     let is = |status: i32, bit: i32| status & !mask == 0 && status & bit != 0;
     let named = || named(said, paths);
-    if is(contents, CORRUPTED) {
+    // 1 is also how Nix ends when it could not even begin, with a path that it does not know.
+    if is(contents, CORRUPTED) && said.contains("was modified") {
         return Integrity::Corrupt { paths: named() };
     }
-    // A file that is gone makes Nix fail to read it. Only what Nix does not know is incomplete.
-    if is(contents, FAILED) && said.contains("No such file or directory") {
+    // A file that is gone makes Nix fail to read it; what it does not know is another matter.
+    if is(contents, FAILED)
+        && matches!(trust, 0 | UNTRUSTED)
+        && said.contains("No such file or directory")
+    {
         return Integrity::Corrupt { paths: named() };
     }
     match (contents, trust) {
@@ -146,8 +150,10 @@ mod tests {
         assert_eq!(judged(4, 0, &lost), Integrity::Corrupt { paths: paths(B) });
         let untrusted = format!("path '{A}' is untrusted");
         assert_eq!(judged(0, 2, &untrusted), Integrity::Untrusted { paths: paths(A) });
-        let unknown = format!("error: path '{A}' is not valid");
+        let unknown = format!("error: opening '{A}': No such file or directory");
         assert!(matches!(judged(4, 4, &unknown), Integrity::Unverified { .. }));
+        let unknown = format!("error: path '{A}' is not valid");
+        assert!(matches!(judged(1, 1, &unknown), Integrity::Unverified { .. }));
         assert!(matches!(judged(127, 127, "nix: not found"), Integrity::Unverified { .. }));
     }
 }

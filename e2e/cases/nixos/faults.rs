@@ -30,16 +30,17 @@ pub(crate) async fn a_connection_that_is_cut_harms_nothing(lab: &Lab) -> Outcome
     let repository = lab.infra("cut-off").await?;
     site.settle(&repository).await?;
 
+    repository.commit("Not there yet", &[("message", "cut off\n")]).await?;
     // While it is copied: Nix on the machine is stopped, so that the copy cannot be over before.
     when_activated(&repository, "until \"$busybox\" test -e /run/go-on; do sleep 0.1; done")
         .await?;
     let desired = switch_to(&site.release(&repository).await?);
     host.exec("rm -f /run/go-on; systemctl start nix-daemon.service").await?;
     let observed = site.observed(&desired).await?;
-    host.exec("systemctl kill --kill-whom=main --signal=STOP nix-daemon.service").await?;
     let reached = site.host(1)?;
     let first = plan(&desired, &observed, &Health::Unasked);
     assert_eq!(lines(&first.changes), ["copy", "check", "test"]);
+    host.exec("systemctl kill --kill-whom=main --signal=STOP nix-daemon.service").await?;
     let copying = apply(site.delivery(&reached), &first, None);
     let cut = async {
         let what = "the copy to begin";
