@@ -114,6 +114,7 @@ fn deliveries() -> Vec<Case> {
         nixos_source::a_repository_is_read_with_a_key_by_a_known_host,
         nixos_source::a_repository_is_read_with_a_password,
         nixos_source::a_tag_that_moves_is_seen_and_moves_no_release,
+        nixos_source::a_working_tree_with_changes_is_refused,
         nixos_source::what_was_evaluated_stays_usable_without_its_repository,
         nixos_source::a_flake_makes_its_configurations_from_the_inventory,
         nixos_source::a_configuration_that_eats_memory_stands_alone,

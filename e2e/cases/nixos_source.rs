@@ -25,7 +25,7 @@ pub(crate) use evaluating::{
 };
 pub(crate) use fetching::{
     a_repository_is_read_with_a_key_by_a_known_host, a_repository_is_read_with_a_password,
-    a_tag_that_moves_is_seen_and_moves_no_release,
+    a_tag_that_moves_is_seen_and_moves_no_release, a_working_tree_with_changes_is_refused,
     what_was_evaluated_stays_usable_without_its_repository,
 };
 

@@ -222,3 +222,21 @@ pub(crate) async fn a_tag_that_moves_is_seen_and_moves_no_release(lab: &Lab) -> 
     assert_eq!((error.reason(), error.is_transient()), ("RefNotFound", false), "{error}");
     Ok(())
 }
+
+pub(crate) async fn a_working_tree_with_changes_is_refused(lab: &Lab) -> Outcome {
+    let bench = Workbench::new(lab, "f5", Limits::default()).await?;
+    let repository = lab.infra("dirty").await?;
+    let tree = lab.inside().volatile().join("git/work/dirty");
+    let source = Source::parse(&format!("git+file://{}", tree.display()), None, None)?;
+    let locked = bench.nix.resolve(&source).await?;
+    assert_eq!(locked.rev.as_str(), repository.head()?);
+    assert!(configuration(&bench.evaluate(&locked, &["host1"]).await?, "host1").is_ok());
+
+    fs::write(tree.join("message"), "not committed\n")?;
+    let error = bench.nix.resolve(&source).await.err().ok_or("no commit holds it")?;
+    assert_eq!((error.reason(), error.is_transient()), ("FlakeDirty", false), "{error}");
+    // By its branch it is the last commit, which whoever names it means.
+    let by_branch = Source::parse(&source.url.to_string(), Some("main"), None)?;
+    assert_eq!(bench.nix.resolve(&by_branch).await?.nar_hash, locked.nar_hash);
+    Ok(())
+}
