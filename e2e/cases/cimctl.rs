@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, io::Read, path::PathBuf, time::Duration};
 
-use cim_cli::{Console, DONE, DRIFT_FOUND, FAILED, Program};
+use cim_cli::{Console, DONE, DRIFT_FOUND, FAILED, MISUSED, Program};
 use cim_crds::annotations::{REQUESTED_AT, RETRY};
 use cim_e2e::lab::{Lab, servers::kubernetes::Kubectl, wait_until};
 use serde_json::{Value, json};
@@ -125,7 +125,7 @@ pub(crate) async fn it_has_what_failed_tried_again(lab: &Lab) -> Outcome {
     assert!(annotations[RETRY].is_string(), "{annotations}");
     assert_eq!(annotations[RETRY], annotations[REQUESTED_AT]);
     let told = cimctl(kubernetes.kubeconfig(), &["reconcile", "vault", "--retry"]).await?;
-    assert!(told.code == FAILED && told.err.contains("nothing to retry"), "{}", told.err);
+    assert!(told.code == MISUSED && told.err.contains("nothing to retry"), "{}", told.err);
     Ok(())
 }
 

@@ -48,7 +48,9 @@ use proposal::Manner;
 pub const DONE: u8 = 0;
 /// Failed; standard error says why.
 pub const FAILED: u8 = 1;
-/// Something differs; of `drift --exit-code` and `diff --exit-code` only. 2 is clap's code for wrong usage.
+/// Wrong usage.
+pub const MISUSED: u8 = 2;
+/// Something differs; of `drift --exit-code` and `diff --exit-code` only.
 pub const DRIFT_FOUND: u8 = 3;
 
 /// Where the program prints, and whom it may ask.
@@ -113,7 +115,7 @@ pub fn run(
         Err(Error::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => DONE,
         Err(error) => {
             let _ = writeln!(console.err, "{}: {}", program.call(), error.chain());
-            FAILED
+            if matches!(error, Error::Usage(_)) { MISUSED } else { FAILED }
         }
     }
 }
