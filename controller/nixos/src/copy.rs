@@ -19,7 +19,17 @@ impl Nix {
         path: &StorePath,
         progress: Option<&ProgressSink>,
     ) -> Result<(), Error> {
-        let to = Host::STORE_URL;
+        self.copy_to(host, Host::STORE_URL, path, progress).await
+    }
+
+    /// As [`Nix::copy`], into the store of the machine that `to` names.
+    pub(crate) async fn copy_to(
+        &self,
+        host: &Host,
+        to: &str,
+        path: &StorePath,
+        progress: Option<&ProgressSink>,
+    ) -> Result<(), Error> {
         let args = ["copy", "--log-format", "internal-json", "--to", to, "--", path.as_str()];
         self.towards(host, args, &format!("copying {path}"), progress).await
     }

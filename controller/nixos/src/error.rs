@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::build::BuildLog;
+use crate::install::{Phase, Refused};
 
 /// A text that is not what a type admits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -337,6 +338,26 @@ pub enum Error {
         /// What was seen of it last.
         last: String,
     },
+    /// Nothing may be installed on the machine; nothing was changed.
+    #[error("nothing is installed on {host}: {}", reasons(why))]
+    InstallRefused {
+        /// The machine.
+        host: String,
+        /// Every reason.
+        why: Vec<Refused>,
+    },
+    /// A phase of the machine's installation failed.
+    #[error("installation of {host}: {phase} failed: {why}{}; {}", told(log), phase.advice())]
+    InstallFailed {
+        /// The machine.
+        host: String,
+        /// The phase.
+        phase: Phase,
+        /// What was seen.
+        why: String,
+        /// The end of what it wrote, at most 8 KiB.
+        log: String,
+    },
 }
 
 impl Error {
@@ -372,6 +393,8 @@ impl Error {
             Self::DiskFull { .. } => "DiskFull",
             Self::ActivationRefused { .. } => "ActivationRefused",
             Self::NotRebooted { .. } => "NotRebooted",
+            Self::InstallRefused { .. } => "InstallRefused",
+            Self::InstallFailed { .. } => "InstallFailed",
         }
     }
 
@@ -394,6 +417,15 @@ impl Error {
             _ => false,
         }
     }
+}
+
+fn reasons(refused: &[Refused]) -> String {
+    refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// The last line of a log, which mostly says why.
+fn told(log: &str) -> String {
+    log.lines().next_back().map(|line| format!(" ({line})")).unwrap_or_default()
 }
 
 pub(crate) fn exit_text(code: Option<i32>) -> String {

@@ -26,7 +26,9 @@ mod build;
 mod copy;
 mod error;
 mod evaluate;
+mod facts;
 mod helper;
+pub mod install;
 mod nix;
 mod observe;
 mod plan;
@@ -53,6 +55,7 @@ pub use evaluate::{
     Attribute, AttributeError, Configuration, Evaluation, EvaluationStats, InventoryHash,
     InventoryJson, Toplevel,
 };
+pub use facts::{Disk, Facts, Interface, facts};
 pub use nix::{Limits, Nix, NixVersion, Tools};
 pub use observe::{
     Activation, HostState, Link, Observed, Pending, Presence, RollbackReason, RolledBack, Staged,

@@ -269,6 +269,7 @@ impl Tools {
             env,
             stdin: Vec::new(),
             stdin_is_file: false,
+            stdin_from: None,
             deadline,
             what,
         }

@@ -35,6 +35,8 @@ pub(crate) struct Invocation {
     /// Standard input is a file without a name instead of a pipe: the program can open it by
     /// `/proc/self/fd/0`, and it is gone with the program, however that ends.
     pub(crate) stdin_is_file: bool,
+    /// Standard input is this file, whatever its size, instead of [`Invocation::stdin`].
+    pub(crate) stdin_from: Option<std::fs::File>,
     pub(crate) deadline: Duration,
     /// What is being done, for error messages.
     pub(crate) what: String,
@@ -87,7 +89,9 @@ impl Invocation {
     fn spawn(&self) -> Result<(Child, Group), Error> {
         tracing::debug!(program = %self.program.display(), what = %self.what, "run");
         let failed = |source| Error::Spawn { program: self.program.clone(), source };
-        let stdin = if self.stdin_is_file {
+        let stdin = if let Some(file) = &self.stdin_from {
+            file.try_clone().map_err(failed)?.into()
+        } else if self.stdin_is_file {
             nameless_file(&self.stdin).map_err(failed)?.into()
         } else {
             Stdio::piped()
@@ -303,6 +307,7 @@ mod tests {
             env: vec![("PATH".into(), "/usr/bin:/bin".into())],
             stdin: b"given\n".to_vec(),
             stdin_is_file: false,
+            stdin_from: None,
             deadline,
             what: "test".into(),
         }

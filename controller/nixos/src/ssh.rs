@@ -10,6 +10,6 @@ mod host;
 mod target;
 
 pub(crate) use classify::{Context, failure};
-pub(crate) use host::{Connection, Script};
+pub(crate) use host::{Connection, Feed, Script};
 pub use host::{Host, Hosts};
 pub use target::{Address, HostKey, PrivateKey, Target, User};

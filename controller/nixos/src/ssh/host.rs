@@ -78,6 +78,12 @@ pub(crate) enum Connection {
     Fresh,
 }
 
+/// What a script reads from standard input.
+pub(crate) enum Feed {
+    Bytes(Vec<u8>),
+    File(std::fs::File),
+}
+
 /// The PATH of scripts: a non-interactive SSH session of NixOS or Debian may have less.
 const REMOTE_PATH: &str = "\
 PATH=/run/wrappers/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:\
@@ -179,6 +185,36 @@ impl Host {
                 after,
             }),
             other => other,
+        }
+    }
+
+    /// Runs `script` with something to read; a failing script is an error.
+    pub(crate) async fn feed(
+        &self,
+        script: Script<'_>,
+        feed: Feed,
+        deadline: Duration,
+    ) -> Result<String, Error> {
+        // Standard input is taken, so the script itself is an argument.
+        let text = format!("{REMOTE_PATH}{}", script.text);
+        let mut args: Vec<OsString> = vec!["-F".into(), self.dir.join("config").into()];
+        args.extend([ALIAS.into(), "/bin/sh -c".into(), quote(&text).into(), "sh".into()]);
+        args.extend(script.args.iter().map(|arg| quote(arg).into()));
+        let what = format!("{} on {}", script.what, self.name);
+        let mut run = self.tools.invocation(self.tools.ssh.clone(), args, deadline, what);
+        match feed {
+            Feed::Bytes(bytes) => run.stdin = bytes,
+            Feed::File(file) => run.stdin_from = Some(file),
+        }
+        match run.run().await {
+            Ok(output) if output.success() => Ok(output.stdout),
+            Ok(output) => Err(self.failure(script.what, &output, false)),
+            Err(Error::Timeout { after, .. }) => Err(Error::HostTimeout {
+                host: self.name.clone(),
+                command: script.what.to_owned(),
+                after,
+            }),
+            Err(other) => Err(other),
         }
     }
 
