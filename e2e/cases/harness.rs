@@ -187,7 +187,7 @@ fn run_inside(inside: Inside, args: &Args, cases: Vec<Case>) -> ExitCode {
 
 async fn start(inside: Inside) -> lab::Result<Lab> {
     let operator = new_operator("lab")?;
-    Lab::builder().kubernetes().dns().git().hosts(2).nats(operator, 3).start(inside).await
+    Lab::builder().kubernetes().dns().git().hosts(5).nats(operator, 3).start(inside).await
 }
 
 async fn run_case(stage: &Stage, run: Run) -> Result<(), Failed> {

@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use cim_e2e::home::{EXAMPLES, Home, NAMESPACE, Object, data};
+use cim_e2e::home::{HOME, Home, Object, data};
 use serde_json::{Value, json};
 
 use crate::harness::Outcome;
+
+const NAMESPACE: &str = HOME.namespace;
+const EXAMPLES: &str = HOME.examples;
 
 const SOON: Duration = Duration::from_secs(90);
 /// Every object of these cases has it, and goes by it.

@@ -18,7 +18,7 @@ use cim_objects::{
     verify,
 };
 
-use super::{Home, NAMESPACE};
+use super::Home;
 use crate::lab::{LabError, Result};
 
 /// The stores of `examples/home/cluster.yaml`, each with its bucket.
@@ -123,7 +123,7 @@ impl Account {
 
 /// The data of a Secret, as text.
 pub async fn data(home: &Home, secret: &str) -> Result<BTreeMap<String, String>> {
-    let object = home.kubectl().get("secret", NAMESPACE, secret).await?;
+    let object = home.kubectl().get("secret", home.estate().namespace, secret).await?;
     let data = object["data"].as_object().into_iter().flatten();
     data.map(|(key, value)| {
         let bytes = STANDARD.decode(value.as_str().unwrap_or_default());

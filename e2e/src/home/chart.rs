@@ -2,10 +2,14 @@
 
 use crate::lab::{Lab, Result};
 
-use super::{NAMESPACE, RELEASE, SYSTEM};
+use super::Estate;
 
-const TEMPLATES: [&str; 3] =
-    ["templates/crds.yaml", "templates/serviceaccount.yaml", "templates/rbac.yaml"];
+const TEMPLATES: [&str; 4] = [
+    "templates/crds.yaml",
+    "templates/serviceaccount.yaml",
+    "templates/rbac.yaml",
+    "templates/approval.yaml",
+];
 
 /// The directory of the chart.
 pub fn path() -> &'static str {
@@ -13,9 +17,9 @@ pub fn path() -> &'static str {
 }
 
 /// The definitions, the account and its rights, for a controller that watches one namespace.
-pub(super) async fn render(lab: &Lab) -> Result<String> {
-    let watch = format!("watchNamespaces={{{NAMESPACE}}}");
-    let args = ["template", RELEASE, path(), "--namespace", SYSTEM, "--set", &watch];
+pub(super) async fn render(lab: &Lab, estate: &Estate) -> Result<String> {
+    let watch = format!("watchNamespaces={{{}}}", estate.namespace);
+    let args = ["template", estate.release, path(), "--namespace", estate.system, "--set", &watch];
     let only = TEMPLATES.iter().flat_map(|template| ["--show-only", template]);
     lab.helm(&args.into_iter().chain(only).collect::<Vec<_>>()).await
 }

@@ -1,7 +1,7 @@
-//! The Domain of `examples/home/` in a lab: what the demo shows, the cases assert and the bench
-//! measures.
+//! A Domain of `examples/` in a lab: what the demo shows, the cases assert and the bench measures.
 //!
 //! ```text
+//! estate     which Domain: its files, its flake, its hosts
 //! programs   the controller and cimctl, built by the cargo that runs us, before the lab is entered
 //! chart      the chart's ServiceAccount, RBAC and definitions, rendered by Helm
 //! secrets    what the examples refer to, made from the lab's own keys
@@ -12,6 +12,7 @@
 
 mod account;
 mod chart;
+mod estate;
 mod metrics;
 mod object;
 mod programs;
@@ -30,6 +31,7 @@ use std::{
 pub use self::{
     account::{Account, STORES, data},
     chart::path as chart,
+    estate::{Estate, HOME, SHOP},
     metrics::Metrics,
     object::Object,
     programs::{Profile, ProgramArgs, Programs},
@@ -39,29 +41,23 @@ use crate::lab::{
     servers::{
         controller::{Controller, ControllerConfig},
         git::Repository,
+        host::Host,
         kubernetes::{AuditEvent, Kubectl},
     },
     wait_until,
 };
 
-/// The namespace of the Domain.
-pub const NAMESPACE: &str = "home";
-/// The namespace of the controller.
-pub const SYSTEM: &str = "cim-system";
-/// The files that are applied.
-pub const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/home");
-
 /// The annotation that asks for a look at once.
 const REQUESTED_AT: &str = "cim.dev/requestedAt";
-const RELEASE: &str = "cim";
 const READY: Duration = Duration::from_mins(1);
 const SOON: Duration = Duration::from_secs(30);
 const LOG_LINES: usize = 25;
 
-/// A lab in which the controller keeps the Domain of `examples/home/`.
+/// A lab in which the controller keeps a Domain.
 #[derive(Debug)]
 pub struct Home {
     lab: Arc<Lab>,
+    estate: &'static Estate,
     kubectl: Kubectl,
     repository: Repository,
     controller: Controller,
@@ -72,8 +68,12 @@ pub struct Home {
 
 impl Home {
     /// Has the controller keep the examples; they are not true yet.
-    pub async fn start(lab: Arc<Lab>, programs: &Programs) -> Result<Self> {
-        let home = Self::prepare(lab, programs).await?;
+    pub async fn start(
+        lab: Arc<Lab>,
+        programs: &Programs,
+        estate: &'static Estate,
+    ) -> Result<Self> {
+        let home = Self::prepare(lab, programs, estate).await?;
         home.start_controller().await?;
         home.apply().await?;
         Ok(home)
@@ -81,34 +81,38 @@ impl Home {
 
     /// Gives the lab all that the examples take for granted: a flake in git, Secrets, the chart.
     /// The controller is not started.
-    pub async fn prepare(lab: Arc<Lab>, programs: &Programs) -> Result<Self> {
+    pub async fn prepare(
+        lab: Arc<Lab>,
+        programs: &Programs,
+        estate: &'static Estate,
+    ) -> Result<Self> {
         let kubectl = lab.kubernetes()?.kubectl();
-        let repository = lab.infra("infra").await?;
-        for namespace in [NAMESPACE, SYSTEM] {
+        let repository = lab.flake(estate.flake, estate.flake).await?;
+        for namespace in [estate.namespace, estate.system] {
             let object = serde_json::json!({
                 "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace},
             });
             kubectl.apply(&object.to_string()).await?;
         }
-        kubectl.apply(&secrets::all(&lab)?).await?;
-        kubectl.apply(&chart::render(&lab).await?).await?;
+        kubectl.apply(&secrets::all(&lab, estate)?).await?;
+        kubectl.apply(&chart::render(&lab, estate).await?).await?;
         let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"];
         kubectl.run(&established).await?;
-        let account = service_account(&kubectl).await?;
+        let account = service_account(&kubectl, estate).await?;
         let controller = lab.controller(ControllerConfig {
-            replica: 0,
+            replica: estate.replica,
             binary: programs.controller.clone(),
-            namespace: SYSTEM.into(),
+            namespace: estate.system.into(),
             service_account: account.clone(),
             args: vec![
-                format!("--watch-namespace={NAMESPACE}"),
-                format!("--lease-namespace={SYSTEM}"),
+                format!("--watch-namespace={}", estate.namespace),
+                format!("--lease-namespace={}", estate.system),
                 "--log-format=text".into(),
             ],
         })?;
         let cimctl = programs.cimctl.clone();
         let releases = AtomicU32::new(1);
-        Ok(Self { lab, kubectl, repository, controller, account, cimctl, releases })
+        Ok(Self { lab, estate, kubectl, repository, controller, account, cimctl, releases })
     }
 
     /// Starts the controller, or starts it again, and waits until it is ready.
@@ -122,13 +126,24 @@ impl Home {
 
     /// Applies the examples, as they are.
     pub async fn apply(&self) -> Result<()> {
-        let apply = ["apply", "--server-side", "--namespace", NAMESPACE, "-f", EXAMPLES];
+        let Estate { namespace, examples, .. } = self.estate;
+        let apply = ["apply", "--server-side", "--namespace", namespace, "-f", examples];
         self.kubectl.run(&apply).await.map(drop)
     }
 
     /// The lab.
     pub fn lab(&self) -> &Arc<Lab> {
         &self.lab
+    }
+
+    /// Which Domain it is.
+    pub fn estate(&self) -> &'static Estate {
+        self.estate
+    }
+
+    /// Its hosts, in order.
+    pub fn hosts(&self) -> &[Host] {
+        self.lab.hosts().get(self.estate.hosts.clone()).unwrap_or_default()
     }
 
     /// kubectl as the administrator.
@@ -153,7 +168,7 @@ impl Home {
 
     /// The controller's name as the API server knows it.
     pub fn user(&self) -> String {
-        format!("system:serviceaccount:{SYSTEM}:{}", self.account)
+        format!("system:serviceaccount:{}:{}", self.estate.system, self.account)
     }
 
     /// Whether the API server is the lab's own, so that its audit log can be read.
@@ -181,22 +196,24 @@ impl Home {
 
     /// All objects of the five kinds.
     pub async fn objects(&self) -> Result<Vec<Object>> {
-        Object::all(&self.kubectl, NAMESPACE).await
+        Object::all(&self.kubectl, self.estate.namespace).await
     }
 
     /// One object of the five kinds.
     pub async fn object(&self, kind: &str, name: &str) -> Result<Object> {
-        Ok(Object::new(self.kubectl.get(&format!("{kind}.cim.dev"), NAMESPACE, name).await?))
+        let (kind, namespace) = (format!("{kind}.cim.dev"), self.estate.namespace);
+        Ok(Object::new(self.kubectl.get(&kind, namespace, name).await?))
     }
 
     /// Has the controller look at an object now, as `cimctl reconcile` does, and waits until it has.
     pub async fn reconcile(&self, kind: &str, name: &str) -> Result<()> {
         let token = format!("{:08x}", rand::random::<u32>());
         let (kind, request) = (format!("{kind}.cim.dev"), format!("{REQUESTED_AT}={token}"));
-        let words = ["annotate", "--overwrite", "--namespace", NAMESPACE, &kind, name, &request];
+        let namespace = self.estate.namespace;
+        let words = ["annotate", "--overwrite", "--namespace", namespace, &kind, name, &request];
         self.kubectl.run(&words).await?;
         self.eventually(&format!("{kind} {name} to be looked at"), READY, async || {
-            let object = self.kubectl.get(&kind, NAMESPACE, name).await;
+            let object = self.kubectl.get(&kind, namespace, name).await;
             let handled =
                 &object.map_err(|error| error.to_string())?["status"]["lastHandledReconcileAt"];
             if *handled == *token { Ok(()) } else { Err(format!("it has handled {handled}")) }
@@ -252,7 +269,7 @@ impl Home {
         let lines: Vec<_> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n  ");
         LabError::Unexpected {
-            what: format!("the state of {NAMESPACE}"),
+            what: format!("the state of {}", self.estate.namespace),
             why: format!(
                 "{error}\nthe objects:\n  {objects}\nthe end of the controller's log, {}:\n  {tail}",
                 self.controller.log().display()
@@ -262,9 +279,9 @@ impl Home {
 }
 
 /// The name of the account that the chart made; it is there a moment after it was applied.
-async fn service_account(kubectl: &Kubectl) -> Result<String> {
-    let label = format!("--selector=app.kubernetes.io/instance={RELEASE}");
+async fn service_account(kubectl: &Kubectl, estate: &Estate) -> Result<String> {
+    let label = format!("--selector=app.kubernetes.io/instance={}", estate.release);
     let path = "--output=jsonpath={.items[0].metadata.name}";
-    let args = ["get", "serviceaccounts", "--namespace", SYSTEM, &label, path];
+    let args = ["get", "serviceaccounts", "--namespace", estate.system, &label, path];
     wait_until("the controller's ServiceAccount", SOON, async || kubectl.run(&args).await).await
 }

@@ -247,9 +247,14 @@ impl Lab {
 
     /// A repository with the flake of the demo, `host1` and `host2`, at its first release.
     pub async fn infra(&self, name: &str) -> Result<Repository> {
+        self.flake("infra", name).await
+    }
+
+    /// A repository with the flake of a fixture at its first release.
+    pub async fn flake(&self, fixture: &str, name: &str) -> Result<Repository> {
         // The flake needs one program to build with; there is no nixpkgs here to take it from.
         let busybox = ("/usr/bin/busybox", "bin/busybox");
-        self.git()?.create(name, &Self::fixture("infra"), &[busybox]).await
+        self.git()?.create(name, &Self::fixture(fixture), &[busybox]).await
     }
 
     /// A directory of files that vanish with the lab.

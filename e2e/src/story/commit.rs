@@ -17,12 +17,12 @@ pub(super) async fn commit(scene: &Scene<'_>) -> Result<()> {
     })
     .await?;
     let seen = cause.elapsed();
-    for host in home.lab().hosts() {
+    for host in home.hosts() {
         truth::says(home, host, &message).await?;
         let what = format!("{} says {message:?}", host.name());
         scene.tell(what, Some(seen), Some(cause.elapsed()));
     }
-    for host in home.lab().hosts() {
+    for host in home.hosts() {
         truth::runs(home, host, &revision).await?;
     }
     Ok(())

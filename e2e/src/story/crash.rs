@@ -25,13 +25,13 @@ pub(super) async fn crash(scene: &Scene<'_>) -> Result<()> {
     scene.tell(format!("killed when {moved}"), None, Some(killed));
     let cause = Instant::now();
     home.start_controller().await?;
-    for host in home.lab().hosts() {
+    for host in home.hosts() {
         truth::says(home, host, &message).await?;
         truth::runs(home, host, &revision).await?;
     }
     home.all_ready(DEADLINE).await?;
     scene.holds("started again: everything converges", cause);
-    for (host, before) in home.lab().hosts().iter().zip(before) {
+    for (host, before) in home.hosts().iter().zip(before) {
         once(host, before).await?;
     }
     scene.holds("one new generation and one activation on each host", cause);
@@ -40,7 +40,7 @@ pub(super) async fn crash(scene: &Scene<'_>) -> Result<()> {
 
 /// The generation of each host, all asked at once.
 async fn generations(home: &Home) -> Result<Vec<u64>> {
-    try_join_all(home.lab().hosts().iter().map(generation)).await
+    try_join_all(home.hosts().iter().map(generation)).await
 }
 
 /// The number of the system profile's generation.
@@ -60,7 +60,7 @@ async fn middle(home: &Home, before: &[u64]) -> Result<String> {
     while begun.elapsed() < DEADLINE {
         let now = generations(home).await?;
         if now != before {
-            let hosts = home.lab().hosts().iter().zip(now.iter().zip(before));
+            let hosts = home.hosts().iter().zip(now.iter().zip(before));
             let words = hosts.map(|(host, (now, before))| {
                 let state =
                     if now == before { "was about to begin" } else { "was being confirmed" };

@@ -27,7 +27,7 @@ const NAMES: [(&str, &str, &[&str]); 5] = [
 
 pub(super) async fn release(scene: &Scene<'_>) -> Result<()> {
     let revision = scene.home.repository().head()?;
-    for host in scene.home.lab().hosts() {
+    for host in scene.home.hosts() {
         let closure = runs(scene.home, host, &revision).await?;
         scene.holds(format!("{} runs {}", host.name(), short(&closure)), scene.applied);
     }
@@ -36,7 +36,7 @@ pub(super) async fn release(scene: &Scene<'_>) -> Result<()> {
 
 pub(super) async fn web(scene: &Scene<'_>) -> Result<()> {
     let message = scene.home.repository().read("message")?;
-    for host in scene.home.lab().hosts() {
+    for host in scene.home.hosts() {
         says(scene.home, host, message.trim()).await?;
         let what = format!("http://{}:8080 says {:?}", host.address(), message.trim());
         scene.holds(what, scene.applied);

@@ -13,7 +13,7 @@ use crate::lab::{
 };
 
 /// The zones that the server has from the start, each with nothing but SOA and NS.
-pub const ZONES: [&str; 2] = ["example.com", "0.0.10.in-addr.arpa"];
+pub const ZONES: [&str; 3] = ["example.com", "example.org", "0.0.10.in-addr.arpa"];
 /// The name of the TSIG key.
 pub const KEY_NAME: &str = "cim";
 /// The algorithm of the TSIG key, RFC 8945.

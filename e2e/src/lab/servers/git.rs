@@ -156,7 +156,8 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from).during("list", from)? {
         let entry = entry.during("list", from)?;
         let target = to.join(entry.file_name());
-        if entry.file_type().during("look at", entry.path())?.is_dir() {
+        // Two flakes may share a directory by a link.
+        if entry.path().is_dir() {
             copy_tree(&entry.path(), &target)?;
         } else {
             fs::copy(entry.path(), &target).during("copy to", &target)?;
