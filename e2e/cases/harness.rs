@@ -6,7 +6,7 @@ use std::{
 };
 
 use cim_e2e::{
-    home::{Home, Profile, ProgramArgs},
+    home::{Estate, HOME, Home, Profile, ProgramArgs, SHOP},
     lab::{
         self, Inside, Lab, Openings,
         args::LabArgs,
@@ -31,6 +31,8 @@ pub(crate) enum Run {
     Lab(InLab),
     /// The Domain of `examples/home/`, kept by the controller.
     Home(AtHome),
+    /// That of `examples/promotion/`.
+    Shop(AtHome),
 }
 
 /// No case takes longer; a hang is a failure with a name.
@@ -64,10 +66,22 @@ macro_rules! at_home {
 }
 pub(crate) use at_home;
 
+/// The same for those of the shared Domain with dev and prod.
+macro_rules! at_shop {
+    ($($path:path),* $(,)?) => {
+        vec![$($crate::harness::Case {
+            name: stringify!($path),
+            run: $crate::harness::Run::Shop(|home| Box::pin($path(home))),
+        }),*]
+    };
+}
+pub(crate) use at_shop;
+
 /// The lab and, once somebody asked for it, the Domain in it.
 struct Stage {
     lab: Arc<Lab>,
     home: OnceCell<Result<Home, String>>,
+    shop: OnceCell<Result<Home, String>>,
     programs: ProgramArgs,
 }
 
@@ -128,7 +142,7 @@ fn run_outside(args: &Args, words: Vec<OsString>, cases: Vec<Case>) -> lab::Resu
     }
     let progress = Progress::new();
     let tools = Tools::obtain(&Cache::at(args.lab.cache_dir()), &progress)?;
-    let at_home = |case: &Case| wanted(case) && matches!(case.run, Run::Home(_));
+    let at_home = |case: &Case| wanted(case) && !matches!(case.run, Run::Lab(_));
     let programs = if !args.hold && cases.iter().any(at_home) {
         args.programs.build(Profile::Dev, &progress)?
     } else {
@@ -172,7 +186,12 @@ fn run_inside(inside: Inside, args: &Args, cases: Vec<Case>) -> ExitCode {
     });
     let lab = runtime.block_on(start(inside)).map_err(|error| error.to_string());
     let programs = args.programs.clone();
-    let stage = lab.map(|lab| Stage { lab: Arc::new(lab), home: OnceCell::new(), programs });
+    let stage = lab.map(|lab| Stage {
+        lab: Arc::new(lab),
+        home: OnceCell::new(),
+        shop: OnceCell::new(),
+        programs,
+    });
     let stage = Arc::new(stage);
     let trial = |case: Case| {
         let (runtime, stage) = (Arc::clone(&runtime), Arc::clone(&stage));
@@ -195,7 +214,8 @@ async fn run_case(stage: &Stage, run: Run) -> Result<(), Failed> {
     let case = async {
         match run {
             Run::Lab(run) => run(lab).await,
-            Run::Home(run) => run(stage.home().await?).await,
+            Run::Home(run) => run(stage.domain(&stage.home, &HOME).await?).await,
+            Run::Shop(run) => run(stage.domain(&stage.shop, &SHOP).await?).await,
         }
     };
     let outcome = match timeout(DEADLINE, case).await {
@@ -210,13 +230,17 @@ async fn run_case(stage: &Stage, run: Run) -> Result<(), Failed> {
 }
 
 impl Stage {
-    /// The Domain, which the first case that asks for it starts.
-    async fn home(&self) -> Result<&Home, String> {
+    /// A Domain, which the first case that asks for it starts.
+    async fn domain<'s>(
+        &'s self,
+        cell: &'s OnceCell<Result<Home, String>>,
+        estate: &'static Estate,
+    ) -> Result<&'s Home, String> {
         let start = async || {
             let programs = self.programs.programs().map_err(|error| error.to_string())?;
-            let home = Home::start(Arc::clone(&self.lab), &programs).await;
+            let home = Home::start(Arc::clone(&self.lab), &programs, estate).await;
             home.map_err(|error| format!("the Domain did not start: {error}"))
         };
-        self.home.get_or_init(start).await.as_ref().map_err(Clone::clone)
+        cell.get_or_init(start).await.as_ref().map_err(Clone::clone)
     }
 }

@@ -7,14 +7,14 @@ use std::{
 
 use cim_e2e::{
     home::Home,
-    story::{STEPS, Scene},
+    story::{STEPS, Scene, Step},
 };
 
 use crate::harness::Outcome;
 
 /// Plays one step; it must hold, and must have shown something.
-async fn play(home: &Home, name: &str) -> Outcome {
-    let step = STEPS.into_iter().find(|step| step.name == name).ok_or("no such step")?;
+pub(crate) async fn play(home: &Home, steps: &[Step], name: &str) -> Outcome {
+    let step = steps.iter().find(|step| step.name == name).ok_or("no such step")?;
     let facts = AtomicUsize::new(0);
     let hear = |_| {
         facts.fetch_add(1, Ordering::Relaxed);
@@ -25,41 +25,41 @@ async fn play(home: &Home, name: &str) -> Outcome {
 }
 
 pub(crate) async fn both_machines_run_the_release(home: &Home) -> Outcome {
-    play(home, "release").await
+    play(home, &STEPS, "release").await
 }
 
 pub(crate) async fn the_service_answers(home: &Home) -> Outcome {
-    play(home, "web").await
+    play(home, &STEPS, "web").await
 }
 
 pub(crate) async fn names_resolve_both_ways(home: &Home) -> Outcome {
-    play(home, "names").await
+    play(home, &STEPS, "names").await
 }
 
 pub(crate) async fn credentials_do_what_they_may(home: &Home) -> Outcome {
-    play(home, "creds").await
+    play(home, &STEPS, "creds").await
 }
 
 pub(crate) async fn an_object_has_its_copies(home: &Home) -> Outcome {
-    play(home, "object").await
+    play(home, &STEPS, "object").await
 }
 
 pub(crate) async fn everything_is_ready(home: &Home) -> Outcome {
-    play(home, "ready").await
+    play(home, &STEPS, "ready").await
 }
 
 pub(crate) async fn a_commit_is_delivered(home: &Home) -> Outcome {
-    play(home, "commit").await
+    play(home, &STEPS, "commit").await
 }
 
 pub(crate) async fn what_was_meddled_with_is_put_right(home: &Home) -> Outcome {
-    play(home, "meddle").await
+    play(home, &STEPS, "meddle").await
 }
 
 pub(crate) async fn a_crash_in_a_rollout_does_nothing_twice(home: &Home) -> Outcome {
-    play(home, "crash").await
+    play(home, &STEPS, "crash").await
 }
 
 pub(crate) async fn an_idle_minute_writes_nothing(home: &Home) -> Outcome {
-    play(home, "idle").await
+    play(home, &STEPS, "idle").await
 }

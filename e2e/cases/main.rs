@@ -18,16 +18,18 @@ mod nix_lib;
 mod nixos;
 mod nixos_source;
 mod objects;
+mod promotion;
 mod rights;
 mod servers;
 
 use std::process::ExitCode;
 
-use harness::{Case, at_home, cases};
+use harness::{Case, at_home, at_shop, cases};
 
 /// Every case, in the order in which they run.
 fn all() -> Vec<Case> {
-    in_the_lab().into_iter().chain(deliveries()).chain(in_the_home()).collect()
+    let in_domains = in_the_home().into_iter().chain(in_the_shop());
+    in_the_lab().into_iter().chain(deliveries()).chain(in_domains).collect()
 }
 
 /// Those that need no more than the servers.
@@ -153,6 +155,17 @@ fn in_the_home() -> Vec<Case> {
         home_refusals::a_new_role_gets_credentials_of_its_own,
         rights::the_chart_is_clean,
         rights::every_right_is_used_and_none_is_missing,
+    ]
+}
+
+/// Those that need the Domain with dev and prod.
+fn in_the_shop() -> Vec<Case> {
+    at_shop![
+        promotion::a_commit_reaches_dev_and_only_dev,
+        promotion::nobody_approves_who_may_not,
+        promotion::the_same_closures_reach_prod_and_then_the_public,
+        promotion::what_fails_in_prod_goes_back,
+        promotion::a_closure_that_kills_sshd_comes_back,
     ]
 }
 

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, process::ExitCode, sync::Arc, time::Duration};
 
 use cim_e2e::{
-    home::{Home, Profile, ProgramArgs},
+    home::{HOME, Home, Profile, ProgramArgs},
     lab::{
         self, Inside, Lab, LabError,
         args::LabArgs,
@@ -80,7 +80,7 @@ async fn measure(inside: Inside, args: &Args) -> lab::Result<ExitCode> {
     let operator = new_operator("home")?;
     let lab = Lab::builder().kubernetes().dns().git().hosts(2).nats(operator, 3);
     let lab = lab.start(inside).await?;
-    let home = Home::start(Arc::new(lab), &programs).await?;
+    let home = Home::start(Arc::new(lab), &programs, &HOME).await?;
     println!("The Domain becomes true; then nothing happens for {} minutes.", args.minutes);
     // With an object, so that there are copies to look after.
     for step in STEPS.iter().filter(|step| matches!(step.name, "object" | "ready")) {

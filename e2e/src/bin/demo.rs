@@ -1,9 +1,9 @@
-//! `cargo demo`: a lab comes up, `examples/home/` is applied, and the Domain becomes true.
+//! `cargo demo`: a lab comes up, examples are applied, and the Domain becomes true.
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 
 use cim_e2e::{
-    home::{Home, NAMESPACE, Profile, ProgramArgs, Programs},
+    home::{Estate, HOME, Home, Profile, ProgramArgs, Programs, SHOP},
     lab::{
         self, Inside, Lab, LabError, Openings,
         args::LabArgs,
@@ -11,7 +11,7 @@ use cim_e2e::{
         servers::{kubernetes::RemoteCluster, nats::new_operator},
         tools::{Cache, Progress, Tools},
     },
-    story::{Console, STEPS, Scene},
+    story::{Console, PROMOTION, STEPS, Scene, Step},
 };
 use clap::{Parser, ValueEnum, builder::PossibleValuesParser};
 use tokio::runtime::Runtime;
@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 /// The door to the API server, and the window to that of a cluster outside.
 const KUBERNETES: &str = "kubernetes";
 
-/// Starts a lab of real servers, applies examples/home/ and shows how the Domain becomes true.
+/// Starts a lab of real servers, applies examples and shows how the Domain becomes true.
 /// Stays up until Ctrl-C, so that you can look around.
 #[derive(Debug, Parser)]
 #[command(name = "cargo demo")]
@@ -30,7 +30,7 @@ struct Args {
 
     /// Play only these steps; the servers start and the Domain is applied all the same
     #[arg(long, value_name = "STEP", value_delimiter = ',')]
-    #[arg(value_parser = PossibleValuesParser::new(STEPS.map(|step| step.name)))]
+    #[arg(value_parser = step_names())]
     only: Vec<String>,
 
     /// Use the Kubernetes API of a cluster that you have already (kind, k3s, microk8s) instead of the
@@ -53,6 +53,29 @@ struct Args {
 enum StoryName {
     /// Two hosts, one website, one set of names: examples/home/
     Home,
+    /// What dev ran and somebody approved reaches prod: examples/promotion/
+    Promotion,
+}
+
+impl StoryName {
+    fn estate(self) -> &'static Estate {
+        match self {
+            Self::Home => &HOME,
+            Self::Promotion => &SHOP,
+        }
+    }
+
+    fn steps(self) -> &'static [Step] {
+        match self {
+            Self::Home => &STEPS,
+            Self::Promotion => &PROMOTION,
+        }
+    }
+}
+
+/// The steps of all stories.
+fn step_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(STEPS.iter().chain(&PROMOTION).map(|step| step.name))
 }
 
 fn main() -> ExitCode {
@@ -123,21 +146,21 @@ async fn play(
     programs: &Programs,
     console: &Console,
 ) -> Result<Home, Option<Home>> {
-    let servers = "Kubernetes, three NATS servers, Knot, git and two hosts are up";
+    let servers = "Kubernetes, three NATS servers, Knot, git and the hosts are up";
     let lab = console.step("servers", servers, start(inside, args)).await.ok_or(None)?;
     let home = console.step("controller", "the controller is ready", async {
-        let home = Home::prepare(Arc::new(lab), programs).await?;
+        let home = Home::prepare(Arc::new(lab), programs, args.story.estate()).await?;
         home.start_controller().await?;
         Ok(home)
     });
     let home = home.await.ok_or(None)?;
-    let applied = console.step("apply", "examples/home/ is accepted", home.apply()).await;
+    let applied = console.step("apply", "the examples are accepted", home.apply()).await;
     if applied.is_none() {
         return Err(Some(home));
     }
     let hear = |fact| console.fact(&fact);
     let scene = Scene { home: &home, applied: Instant::now(), hear: &hear };
-    for step in STEPS {
+    for step in args.story.steps() {
         let wanted = args.only.is_empty() || args.only.iter().any(|name| name == step.name);
         if wanted && console.step(step.name, step.shows, step.play(&scene)).await.is_none() {
             return Err(Some(home));
@@ -152,7 +175,8 @@ async fn play(
 
 async fn start(inside: Inside, args: &Args) -> lab::Result<Lab> {
     let operator = new_operator("home")?;
-    let builder = Lab::builder().dns().git().hosts(2).nats(operator, 3);
+    let hosts = u8::try_from(args.story.estate().hosts.end).unwrap_or(u8::MAX);
+    let builder = Lab::builder().dns().git().hosts(hosts).nats(operator, 3);
     let builder = match &args.kubeconfig {
         Some(file) => {
             builder.kubernetes_outside(RemoteCluster::read(inside.tools(), file)?, KUBERNETES)
@@ -170,8 +194,9 @@ fn look_around(home: &Home) -> lab::Result<()> {
     let cimctl = home.cimctl().display();
     println!("Everything stays up. In another terminal:");
     println!("  export KUBECONFIG={}", kubeconfig.display());
-    println!("  {kubectl} get cim --namespace {NAMESPACE}");
-    println!("  {cimctl} tree --namespace {NAMESPACE}");
+    let namespace = home.estate().namespace;
+    println!("  {kubectl} get cim --namespace {namespace}");
+    println!("  {cimctl} tree --namespace {namespace}");
     println!("Logs: {}", home.lab().logs().display());
     println!("Ctrl-C ends it.");
     Ok(())

@@ -212,7 +212,12 @@ impl Lab {
     pub async fn helm(&self, args: &[&str]) -> Result<String> {
         let mut helm = Command::new(self.inside.tools().program("helm"));
         helm.args(args);
-        let output = command::blocking(move || command::run(helm)).await?;
+        self.run(helm).await
+    }
+
+    /// Runs a program of this machine within the lab; its standard output.
+    pub async fn run(&self, program: Command) -> Result<String> {
+        let output = command::blocking(move || command::run(program)).await?;
         Ok(String::from_utf8_lossy(&output).into_owned())
     }
 

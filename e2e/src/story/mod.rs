@@ -8,6 +8,7 @@
 //! crash    the controller is killed in the middle of a rollout
 //! idle     nothing happens, and nothing is written
 //! console  how people see it
+//! promotion/  the other story: from dev to prod
 //! ```
 
 mod commit;
@@ -15,6 +16,7 @@ mod console;
 mod crash;
 mod idle;
 mod meddle;
+mod promotion;
 mod truth;
 
 use std::{
@@ -25,6 +27,7 @@ use std::{
 pub use self::{
     console::{Console, table},
     idle::{Idle, observe as observe_idle},
+    promotion::PROMOTION,
 };
 use crate::{home::Home, lab::Result};
 
@@ -87,9 +90,10 @@ impl Step {
 
 macro_rules! step {
     ($name:literal, $shows:literal, $path:path) => {
-        Step { name: $name, shows: $shows, run: |scene| Box::pin($path(scene)) }
+        $crate::story::Step { name: $name, shows: $shows, run: |scene| Box::pin($path(scene)) }
     };
 }
+use step;
 
 /// The steps, in order.
 pub const STEPS: [Step; 10] = [
