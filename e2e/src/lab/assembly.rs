@@ -20,6 +20,7 @@ use super::{
         kubernetes::{Kubernetes, RemoteCluster},
         nats::Nats,
     },
+    targets::Target,
     toolbox::Toolbox,
 };
 
@@ -232,6 +233,11 @@ impl Lab {
         self.toolbox.run(program, args)
     }
 
+    /// The root in which [`Self::tool`] runs its programs.
+    pub fn tool_root(&self) -> PathBuf {
+        self.toolbox.root()
+    }
+
     /// Opens the way from outside to the API server and writes a kubeconfig for it; its path. For a
     /// cluster outside it is the kubeconfig that led there.
     pub fn publish_kubernetes(&self, door: &str) -> Result<PathBuf> {
@@ -260,6 +266,12 @@ impl Lab {
         // The flake needs one program to build with; there is no nixpkgs here to take it from.
         let busybox = ("/usr/bin/busybox", "bin/busybox");
         self.git()?.create(name, &Self::fixture(fixture), &[busybox]).await
+    }
+
+    /// Starts `count` targets beside the servers, once.
+    pub async fn targets(&self, count: u8) -> Result<Vec<Target>> {
+        let Self { inside, toolbox, deploy_key, nix_key, .. } = self;
+        Target::start_all(inside, toolbox, count, deploy_key, nix_key).await
     }
 
     /// A directory of files that vanish with the lab.

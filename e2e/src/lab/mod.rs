@@ -6,6 +6,7 @@
 //! network    one bridge, fixed addresses
 //! root       a writable copy of the base root per container
 //! servers    Kubernetes, NATS, Knot, git, hosts, the controller
+//! targets    many light machines, for measurements
 //! ```
 //!
 //! A program with a lab in it begins with [`Inside::arrive`]; if that finds itself outside it gets
@@ -23,6 +24,7 @@ pub mod network;
 mod process;
 mod root;
 pub mod servers;
+pub mod targets;
 mod toolbox;
 pub mod tools;
 mod wait;

@@ -22,17 +22,24 @@ pub(crate) struct Root(PathBuf);
 impl Root {
     /// Mounts an overlay named `name` on the base root.
     pub(crate) fn mount(inside: &Inside, name: &str) -> Result<Self> {
+        Self::overlay(inside, name, &inside.tools().base_root.display().to_string())
+    }
+
+    /// Mounts an overlay named `name` on what `model` is now, which must not change any more.
+    pub(crate) fn mount_on(inside: &Inside, name: &str, model: &Self) -> Result<Self> {
+        let lower = model.0.with_file_name("upper");
+        let base = inside.tools().base_root.display();
+        Self::overlay(inside, name, &format!("{}:{base}", lower.display()))
+    }
+
+    fn overlay(inside: &Inside, name: &str, lower: &str) -> Result<Self> {
         let dir = inside.volatile().join("roots").join(name);
         let [upper, work, merged] = ["upper", "work", "root"].map(|part| dir.join(part));
         for dir in [&upper, &work, &merged] {
             fs::create_dir_all(dir).during("create", dir)?;
         }
-        let options = format!(
-            "lowerdir={},upperdir={},workdir={}",
-            inside.tools().base_root.display(),
-            upper.display(),
-            work.display()
-        );
+        let options =
+            format!("lowerdir={lower},upperdir={},workdir={}", upper.display(), work.display());
         let options = CString::new(options).attempting("name the overlay's directories")?;
         mount("overlay", &merged, "overlay", MountFlags::empty(), options.as_c_str())
             .during("mount an overlay on", &merged)?;

@@ -1,6 +1,6 @@
 //! Command-line tools from the base root, run beside the servers: dig, nsupdate, ssh-keygen, git.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{
     Inside, command,
@@ -17,6 +17,11 @@ impl Toolbox {
         let root = Root::mount(inside, "toolbox")?;
         root.furnish(inside)?;
         Ok(Self(root))
+    }
+
+    /// Where it lies.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.0.path("/")
     }
 
     /// A command that will run `program` in the toolbox.

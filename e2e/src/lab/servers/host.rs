@@ -214,6 +214,17 @@ fn prepare(
 
     root.write("/etc/ssh/ssh_host_ed25519_key", &host_key.private, 0o600)?;
     root.write("/etc/ssh/ssh_host_ed25519_key.pub", format!("{}\n", host_key.public), 0o644)?;
+    prepare_deliveries(root, deploy, nix)?;
+
+    root.write("/etc/systemd/system/nix-daemon.socket", NIX_DAEMON_SOCKET, 0o644)?;
+    root.write("/etc/systemd/system/nix-daemon.service", NIX_DAEMON_SERVICE, 0o644)?;
+    root.write("/etc/systemd/system/stage-2.service", STAGE_2, 0o644)?;
+    root.enable("nix-daemon.socket", "sockets.target")?;
+    root.enable("stage-2.service", "multi-user.target")
+}
+
+/// What `controller/nixos/host/README.md` asks for.
+pub(crate) fn prepare_deliveries(root: &Root, deploy: &SshKey, nix: &NixKey) -> Result<()> {
     root.add_user(DEPLOY_USER, 1000, "/home/deploy")?;
     let keys = format!("restrict {}\n", deploy.public);
     root.write("/home/deploy/.ssh/authorized_keys", keys, 0o600)?;
@@ -224,11 +235,6 @@ fn prepare(
     root.write("/etc/cim/delivery-keys", format!("{}\n", nix.public), 0o644)?;
     let trust = format!("extra-trusted-public-keys = {}\n", nix.public);
     root.write("/etc/nix/nix.conf", [NIX_CONF, LAB_NIX_CONF, &trust].concat(), 0o644)?;
-    root.write("/etc/systemd/system/nix-daemon.socket", NIX_DAEMON_SOCKET, 0o644)?;
-    root.write("/etc/systemd/system/nix-daemon.service", NIX_DAEMON_SERVICE, 0o644)?;
-    root.write("/etc/systemd/system/stage-2.service", STAGE_2, 0o644)?;
-    root.enable("nix-daemon.socket", "sockets.target")?;
-    root.enable("stage-2.service", "multi-user.target")?;
     let nix_env = root.path("/usr/bin/nix-env");
     if nix_env.symlink_metadata().is_err() {
         symlink(Path::new("nix"), &nix_env).during("link", &nix_env)?;
