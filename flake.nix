@@ -14,7 +14,10 @@
     in
     {
       # One configuration of a whole Domain: docs/guide/cluster-config.md.
-      lib = import ./nix/lib;
+      # Images for a first system: docs/guide/first-install.md.
+      lib = import ./nix/lib // {
+        images = import ./nix/images;
+      };
       nixosModules = import ./nix/modules;
       templates.default = {
         path = ./nix/template;

@@ -20,6 +20,11 @@ use crate::{harness::Outcome, nixos::tools};
 
 type Try<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
+/// The value of an expression that sees the library, the stand-in for nixpkgs and the fixtures.
+pub(crate) fn evaluate(lab: &Lab, name: &str, expression: &str) -> Try<Value> {
+    Library::new(lab, name)?.evaluate(expression)
+}
+
 /// The configurations that can be had, and the reasons why others cannot.
 fn standing(domain: &Value) -> (Vec<&str>, BTreeSet<&str>) {
     let known = domain["known"].as_array().into_iter().flatten().filter_map(Value::as_str);
