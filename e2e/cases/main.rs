@@ -12,6 +12,7 @@ mod harness;
 mod hold;
 mod home;
 mod home_refusals;
+mod install;
 mod isolation;
 mod nats;
 mod nix_lib;
@@ -113,6 +114,10 @@ fn deliveries() -> Vec<Case> {
         nixos::a_full_disk_is_told_and_harms_nothing,
         nixos::rot_in_the_store_is_found,
         nixos::two_controllers_do_it_once,
+        install::a_bare_machine_comes_to_take_deliveries,
+        install::nothing_is_destroyed_that_nobody_named,
+        install::a_kexec_that_does_not_come_back_is_told,
+        install::images_are_made_of_the_machines_own_configuration,
         nixos_source::a_repository_is_read_with_a_key_by_a_known_host,
         nixos_source::a_repository_is_read_with_a_password,
         nixos_source::a_tag_that_moves_is_seen_and_moves_no_release,
