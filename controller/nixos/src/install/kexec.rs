@@ -68,6 +68,7 @@ pub(super) async fn arrive(
         let last = match seen {
             Ok(poll) if poll.boot_id != boot_id && poll.is_installer => break,
             Ok(poll) if poll.boot_id != boot_id => {
+                host.disconnect(nix.limits().command).await;
                 let why = "it was rebooted into something that is no installer".to_owned();
                 return Err(failed(installer, Phase::Kexec, why).await);
             }

@@ -3,6 +3,9 @@ dir=/run/cim-install
 for tool in setsid flock timeout tar; do has "$tool" || tell missing "$tool"; done
 if [ "$VARIANT_ID" = installer ]; then
     for tool in nix-daemon nixos-install; do has "$tool" || tell missing "$tool"; done
+else
+    # The script of nixos-images puts keys and addresses into the installer's initrd with these.
+    for tool in cpio gzip; do has "$tool" || tell missing "$tool"; done
 fi
 [ -e /etc/cim/delivery-keys ] && tell delivered yes
 tell current "$(readlink -e /run/current-system)"
