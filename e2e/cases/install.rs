@@ -218,10 +218,18 @@ async fn on_bare_metal(lab: &Lab, case: impl AsyncFnOnce() -> Outcome) -> Outcom
     machine.exec(&format!("key='{key}'\n{become_bare}")).await?;
     // A failed assertion is no reason to leave it to the next case like this.
     let ended = AssertUnwindSafe(case()).catch_unwind().await;
-    machine.exec(&fs::read_to_string(fixture("restore.sh"))?).await?;
+    let restored = restore(machine).await;
+    // What went wrong first tells more.
+    ended.unwrap_or_else(|panic| resume_unwind(panic))?;
+    restored
+}
+
+async fn restore(machine: &Machine) -> Outcome {
+    let script = fs::read_to_string(fixture("restore.sh"))?;
+    // It may be between two boots.
+    wait_until("the machine to be restored", SOON, async || machine.exec(&script).await).await?;
     machine.pull_the_plug().await?;
-    machine.power_on().await?;
-    ended.unwrap_or_else(|panic| resume_unwind(panic))
+    Ok(machine.power_on().await?)
 }
 
 async fn lines(machine: &Machine, file: &str) -> Try<String> {
@@ -242,9 +250,10 @@ pub(crate) async fn a_bare_machine_comes_to_take_deliveries(lab: &Lab) -> Outcom
         let boot = ground.facts().await?.boot_id;
 
         // Killed while the machine is on its way into the installer.
-        ground.die_when(&wanted, "test -e /srv/next-boot-is-installer").await?;
+        ground.die_when(&wanted, "grep -qx begun /srv/kexec.log").await?;
         // Killed while the disk is being laid out.
         ground.die_when(&wanted, "grep -qx begun /srv/disko.log").await?;
+        assert_eq!(lines(machine, "/srv/kexec.log").await?, "begun ", "once");
         let facts = ground.facts().await?;
         assert!(facts.is_installer && facts.boot_id != boot, "{facts:?}");
         let Seen::Installer { state, .. } = ground.seen(&wanted).await? else {

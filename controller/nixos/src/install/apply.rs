@@ -134,9 +134,13 @@ async fn lay_out(
     files::write(bare, "", keys, nix.limits()).await?;
     let args: Vec<&str> =
         [script.as_str()].into_iter().chain(disks.iter().map(String::as_str)).collect();
-    let guard =
-        Script { what: "comparing the disk layout with the consent", text: GUARD, args: &args };
-    bare.run(guard, nix.limits().command).await?;
+    let what = "comparing the disk layout with the consent";
+    let guard = Script { what, text: GUARD, args: &args };
+    let compared = bare.run_any(guard, nix.limits().command).await?;
+    if !compared.success() {
+        let (host, why) = (bare.name().to_owned(), compared.stderr);
+        return Err(Error::InstallFailed { host, phase: Phase::Disko, why, log: String::new() });
+    }
     job::start(installer, Phase::Disko, script.as_str(), &[script.as_str()]).await?;
     job::wait(installer, Phase::Disko, watch).await
 }

@@ -156,7 +156,11 @@ pub fn plan(wanted: &Installation, system: &str, seen: &Seen) -> Result<Plan<Ste
     let mut steps = match seen {
         Seen::Installed { .. } => vec![],
         Seen::Delivered { closure } => {
-            return Err(vec![Refused::Delivered { closure: closure.clone() }]);
+            return Err(vec![match wanted.existing {
+                Existing::Refuse => Refused::Delivered { closure: closure.clone() },
+                // Nobody but root can install over it.
+                Existing::Replace => Refused::NotRoot,
+            }]);
         }
         Seen::Foreign { facts, leaving, .. } => from_foreign(wanted, facts, *leaving),
         Seen::Installer { facts, state, .. } => from_installer(wanted, facts, state),

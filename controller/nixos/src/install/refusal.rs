@@ -7,7 +7,7 @@ use std::fmt::{self, Display};
 pub enum Refused {
     /// It runs no Linux.
     NotLinux,
-    /// Whoever logs in is not root.
+    /// Whoever logs in is not root, or root cannot log in.
     NotRoot,
     /// The closure is for another machine.
     WrongSystem {
@@ -58,7 +58,9 @@ impl Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotLinux => f.write_str("it runs no Linux: boot an installer on it"),
-            Self::NotRoot => f.write_str("the login is not root: an installation needs root"),
+            Self::NotRoot => f.write_str(
+                "nobody can log in as root: an installation needs root's authorized_keys",
+            ),
             Self::WrongSystem { machine, closure } => {
                 write!(f, "it is {machine}, and the closure is for {closure}")
             }

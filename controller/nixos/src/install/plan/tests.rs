@@ -289,7 +289,7 @@ fn every_reason_is_told_at_once() {
     assert_eq!(told.len(), 8, "{told:#?}");
     for (line, has) in told.iter().zip([
         "it is x86_64-linux, and the closure is for aarch64-linux",
-        "not root",
+        "log in as root",
         "lacks flock",
         "ask to replace it",
         "no kexec image is given",
@@ -322,5 +322,5 @@ fn what_takes_deliveries_is_replaced_only_when_told() {
     assert_eq!(steps(&replace, &seen).len(), 4);
     // Without root there is no way, told or not.
     let seen = Seen::Delivered { closure: "/nix/store/x".into() };
-    assert!(plan(&replace, SYSTEM, &seen).is_err());
+    assert_eq!(plan(&replace, SYSTEM, &seen).unwrap_err(), [Refused::NotRoot]);
 }
