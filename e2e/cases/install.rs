@@ -35,7 +35,7 @@ use tokio::{sync::watch, time::timeout};
 use crate::harness::Outcome;
 use crate::nixos::{Try, tools};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 const MACHINE: u8 = 2;
 const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
 

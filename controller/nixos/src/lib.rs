@@ -16,6 +16,9 @@
 //! Which machine takes a release when is decided by [`rollout`], and whether a release is the one that
 //! was approved by [`promotion`]; both are pure.
 //!
+//! A machine that runs something else comes to its first system by [`install`]; what it is, is told by
+//! [`facts()`].
+//!
 //! What a machine must have to be delivered to is in `controller/nixos/host`: an unprivileged deploy
 //! user, and one helper that this user may run as root. The machine itself refuses what is not
 //! signed by a key that it trusts; nothing here asks it not to.

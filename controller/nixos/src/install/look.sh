@@ -8,7 +8,7 @@ else
     for tool in cpio gzip; do has "$tool" || tell missing "$tool"; done
 fi
 [ -e /etc/cim/delivery-keys ] && tell delivered yes
-tell current "$(readlink -e /run/current-system)"
+[ -e /run/current-system ] && tell current "$(readlink -f /run/current-system)"
 if [ -r "$dir/job" ] && ! flock -n "$dir/lock" true 2>/dev/null; then
     first "$dir/job" job
 fi
