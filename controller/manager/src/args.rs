@@ -124,7 +124,7 @@ pub struct ScheduleArgs {
     pub cluster_concurrency: u16,
 
     /// Machines reconciled at once, per watched namespace.
-    #[arg(long, env = "CIM_MACHINE_CONCURRENCY", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, env = "CIM_MACHINE_CONCURRENCY", value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub machine_concurrency: u16,
 
     /// Services reconciled at once, per watched namespace.

@@ -10,7 +10,7 @@ use cim_nixos::{
     Access, Credentials, Error, FlakeUrl, Hosts, Limits, Nix, PrivateDir, Roots, Signer,
     SigningKey, Tools,
 };
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use crate::args::OutsideArgs;
 use crate::ops::metrics::Metrics;
@@ -31,6 +31,8 @@ pub struct Workshop {
     roots_dir: PathBuf,
     /// By whom they are for.
     accesses: Mutex<BTreeMap<String, Admission>>,
+    /// By Cluster: how many copies at a time, and who may.
+    copies: Mutex<BTreeMap<String, (u32, Arc<Semaphore>)>>,
 }
 
 /// Credentials for one flake, and the files that they are in.
@@ -64,6 +66,7 @@ impl Workshop {
             signers: Mutex::default(),
             roots_dir: args.state_dir.join("roots"),
             accesses: Mutex::default(),
+            copies: Mutex::default(),
         }
     }
 
@@ -114,6 +117,28 @@ impl Workshop {
         let admission = Admission { url, credentials, access: Arc::clone(&access) };
         accesses.insert(owner.to_owned(), admission);
         Ok(access)
+    }
+
+    /// Waits until a machine of the Cluster may be copied to, of which `at_a_time` are at the same
+    /// time; as long as the permit lives. A machine waits no longer than its visit may take.
+    pub async fn may_copy(
+        &self,
+        namespace: &str,
+        cluster: &str,
+        at_a_time: u32,
+    ) -> Option<OwnedSemaphorePermit> {
+        let semaphore = {
+            let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+            let fresh =
+                || (at_a_time, Arc::new(Semaphore::new(usize::try_from(at_a_time).unwrap_or(1))));
+            let entry = copies.entry(format!("{namespace}/{cluster}")).or_insert_with(fresh);
+            if entry.0 != at_a_time {
+                *entry = fresh();
+            }
+            Arc::clone(&entry.1)
+        };
+        // It is never closed.
+        semaphore.acquire_owned().await.ok()
     }
 
     /// The roots that keep the closures of one Cluster from garbage collection.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cim_crds::machine::system::{DeliveryPhase, FailedDelivery};
 use cim_crds::{Machine, Progress as Told};
-use cim_nixos::{Applied, BuildOptions, Change, Nix, Outcome, Progress, Toplevel};
+use cim_nixos::{Applied, BuildOptions, Change, Nix, Outcome, Progress, StorePath, Toplevel};
 use cim_plan::Plan;
 use tokio::sync::watch;
 use tokio::time::{Duration, interval};
@@ -73,9 +73,16 @@ async fn deliver(
     // Both are taken from the local store, which may have lost the closure.
     let needs =
         |change: &Change| matches!(change, Change::Copy { .. } | Change::CopySignatures { .. });
-    if plan.changes.iter().any(needs) {
-        reconciler.ensure_built(nix, visit, delivery).await?;
-    }
+    let ahead = brought_ahead(desired, plan);
+    let _permit = if plan.changes.iter().any(needs) {
+        if ahead.is_none() {
+            reconciler.ensure_built(nix, visit, delivery).await?;
+        }
+        let cluster = &visit.object().spec.cluster;
+        Some(workshop.may_copy(visit.namespace(), cluster, desired.parallelism).await)
+    } else {
+        None
+    };
     let host = workshop.hosts().await?.host(&host_name(visit), desired.target.clone())?;
     let signer = workshop.signer(&delivery.signing_key).await?;
     let (sink, told) = watch::channel(Progress::default());
@@ -86,7 +93,18 @@ async fn deliver(
     );
     let delivering = Box::pin(workshop.metrics().external("ssh", "deliver", delivering));
     let applied = tell_while(visit, plan, told, delivering).await?;
+    if let Some(next) = ahead {
+        reconciler.ahead.note(&host_name(visit), &host, next, nix.limits()).await;
+        return Ok(());
+    }
     judge(visit, delivery, applied).await
+}
+
+/// What is brought before its turn, if that is all that the plan does.
+fn brought_ahead<'a>(desired: &'a Desired, plan: &Plan<Change>) -> Option<&'a StorePath> {
+    let next = desired.next.as_ref()?;
+    let is_it = |change: &Change| matches!(change, Change::Copy { closure } if closure == next);
+    plan.changes.iter().all(is_it).then_some(next)
 }
 
 async fn judge(
@@ -167,7 +185,12 @@ async fn tell_while<T>(
 ) -> T {
     let steps: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
     let message = steps.join(", then ");
-    let phase = plan.changes.iter().find_map(phase);
+    // What is only brought ahead leaves the machine as it is.
+    let changes = plan
+        .changes
+        .iter()
+        .any(|change| matches!(phase(change), Some(phase) if phase != DeliveryPhase::Copying));
+    let phase = plan.changes.iter().find_map(phase).filter(|_| changes);
     let mut ticks = interval(TELL);
     tokio::pin!(work);
     loop {

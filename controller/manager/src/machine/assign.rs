@@ -15,6 +15,8 @@ pub(super) struct Assignment {
     pub(super) previous: Option<Target>,
     /// Why it does not run the release yet.
     pub(super) waits: Option<Waits>,
+    /// What it is to run when its turn comes, as far as that is built.
+    pub(super) next: Option<Target>,
     /// Whether it may be changed whatever the windows say: it is taken back.
     pub(super) taken_back: bool,
     /// Whether the Cluster lets it reboot now.
@@ -89,6 +91,8 @@ pub(super) fn assign(machine: &Machine, cluster: &Cluster) -> Assignment {
         return Assignment { previous, target: Some(wanted), ..keep };
     }
     let message = rollout.message.clone();
+    let next = (!rollout.aborted && wanted.nar_hash.is_some()).then_some(wanted);
+    let keep = Assignment { next, ..keep };
     keep.waiting(if rollout.aborted { Waits::Aborted(message) } else { Waits::Turn(message) })
 }
 

@@ -30,6 +30,8 @@ pub struct Inputs {
     pub(super) assignment: Assignment,
     /// By which its closures are signed; `None` where nothing is delivered.
     pub(super) signing_key: Option<SecretData>,
+    /// How many machines of its Cluster may be copied to at a time.
+    pub(super) parallelism: u32,
     /// Whether its Cluster's windows let it be changed now.
     pub(super) open: bool,
     /// The clock.
@@ -75,7 +77,8 @@ pub(super) async fn gather(
     // Windows that cannot be read are a fault of the Cluster, which says so; nobody begins anything.
     let open = calendar.is_ok_and(|calendar| calendar.at(visit.now().0).is_open());
     let now = visit.now().clone();
-    Ok(Inputs { ssh, private_key, host_keys, assignment, signing_key, open, now })
+    let parallelism = cluster.spec.rollout.parallelism;
+    Ok(Inputs { ssh, private_key, host_keys, assignment, signing_key, parallelism, open, now })
 }
 
 impl Reconciler {

@@ -4,11 +4,12 @@
 //! gather    its Cluster's word (assign), credentials for SSH, the signing key
 //! validate  how it is reached;  what it should run, and whether it may be tried;  its checks
 //! observe   what runs, whether it serves, now and then whether its store is what it should be
-//! plan      copy, check, test, confirm or go back, reboot;  nothing out of a window
+//! plan      what waits for its turn is brought ahead;  copy, check, test, confirm or go back, reboot;  nothing out of a window
 //! apply     does that, and keeps the log of what failed
 //! report    how it stands, what it was given, what failed on it
 //! ```
 
+mod ahead;
 mod apply;
 mod assign;
 mod failure;
@@ -40,12 +41,13 @@ pub use validate::Desired;
 pub struct Reconciler {
     caches: Caches,
     workshop: Arc<Workshop>,
+    ahead: ahead::Ahead,
 }
 
 impl Reconciler {
     /// A reconciler that reads from `caches` and delivers from `workshop`.
     pub fn new(caches: Caches, workshop: Arc<Workshop>) -> Self {
-        Self { caches, workshop }
+        Self { caches, workshop, ahead: ahead::Ahead::default() }
     }
 }
 
@@ -103,12 +105,15 @@ impl driver::Reconciler for Reconciler {
         _plan: &Plan<Change>,
         status: &mut MachineStatus,
     ) -> Report<MachineFailure> {
+        let next = desired.next.as_ref();
+        status.preview = next.and_then(|next| self.ahead.preview(&host_name(visit), next));
         report::report(visit, desired, seen, status)
     }
 
     async fn cleanup(&self, visit: &Visit<'_, Machine>) -> Step<Outcome, Self> {
         let hosts = self.workshop.hosts().await.map_err(MachineFailure::from)?;
         hosts.forget(&host_name(visit));
+        self.ahead.forget(&host_name(visit));
         // A metal machine was not made by us; it goes on with what it runs.
         Ok(Outcome::done("the machine is left as it is"))
     }

@@ -1,7 +1,7 @@
 //! What runs on a machine, whether it serves, and whether its store still holds what it should.
 
 use cim_crds::Machine;
-use cim_nixos::{Health, Integrity, Observed, observe, verify};
+use cim_nixos::{Facts, Health, HostState, Integrity, Observed, facts, observe, verify};
 
 use super::failure::MachineFailure;
 use super::validate::Desired;
@@ -18,6 +18,10 @@ pub struct Seen {
     pub(super) failing: Vec<String>,
     /// What reading the whole closure said, when that was due.
     pub(super) integrity: Option<Integrity>,
+    /// Whether what waits for its turn was brought to it.
+    pub(super) has_next: bool,
+    /// What the machine is, asked once for each boot.
+    pub(super) facts: Option<Facts>,
 }
 
 pub(super) async fn look(
@@ -39,8 +43,23 @@ pub(super) async fn look(
     };
     let observed = metrics.external("ssh", "observe", seen).await;
     let observed = observed.unwrap_or_else(|unreachable| unreachable);
-    let mut seen = Seen { observed, health: Health::Unasked, failing: vec![], integrity: None };
+    let name = host_name(visit);
+    let has_next = desired.next.as_ref().is_some_and(|next| reconciler.ahead.has(&name, next));
+    let mut seen = Seen {
+        observed,
+        health: Health::Unasked,
+        failing: vec![],
+        integrity: None,
+        has_next,
+        facts: None,
+    };
     let Some(state) = seen.observed.state() else { return Ok(seen) };
+    if is_another_boot(visit.object(), state) {
+        match metrics.external("ssh", "facts", facts(&host, limits)).await {
+            Ok(facts) => seen.facts = Some(facts),
+            Err(error) => tracing::debug!(%error, host = host.name(), "no facts"),
+        }
+    }
     if state.pending.is_some() || state.running().is_some() {
         seen.health = health::ask(&host, limits, desired, state).await;
         return Ok(seen);
@@ -54,4 +73,11 @@ pub(super) async fn look(
         }
     }
     Ok(seen)
+}
+
+/// Whether the machine was booted since its facts were read: only then can they have changed.
+fn is_another_boot(machine: &Machine, state: &HostState) -> bool {
+    let Some(status) = &machine.status else { return true };
+    let boot_id = status.system.as_ref().and_then(|system| system.boot_id.as_ref());
+    status.facts.is_none() || boot_id != Some(&state.boot_id)
 }

@@ -9,11 +9,21 @@ use super::validate::{Delivery, Desired};
 pub(super) fn plan(desired: &Desired, seen: &Seen) -> Plan<Change> {
     let Some(delivery) = &desired.delivery else { return Plan::default() };
     let plan = cim_nixos::plan(&delivery.wanted, &seen.observed, &seen.health);
-    if held(desired, delivery, seen).is_none() {
-        return plan;
+    if held(desired, delivery, seen).is_some() {
+        // What differs is still told.
+        return Plan::new(ahead(desired, seen), plan.findings);
     }
-    // What differs is still told.
-    Plan::new(Vec::new(), plan.findings)
+    if plan.is_empty() {
+        return Plan::new(ahead(desired, seen), plan.findings);
+    }
+    plan
+}
+
+/// The copy of what waits for its turn. Only to a machine on which nothing is under way.
+fn ahead(desired: &Desired, seen: &Seen) -> Vec<Change> {
+    let idle = seen.observed.state().is_some_and(|state| !is_under_way(state));
+    let next = desired.next.clone().filter(|_| idle && !seen.has_next);
+    next.map(|closure| Change::Copy { closure }).into_iter().collect()
 }
 
 /// Why a machine that differs is left as it is.

@@ -1,7 +1,9 @@
 //! What a Machine's status says.
 
 use cim_crds::conditions::{ConditionStatus, ConditionType, reasons};
-use cim_crds::machine::system::{DeliveryPhase, FailedDelivery, System, SystemState, Verification};
+use cim_crds::machine::system::{
+    DeliveryPhase, Facts, FailedDelivery, System, SystemState, Verification,
+};
 use cim_crds::{Machine, MachineStatus, annotations};
 use cim_nixos::{
     Assessment, Health, HostState, Integrity, Link, Observed, StorePath, SyncState, assess,
@@ -45,7 +47,10 @@ pub(super) fn report(
         }
     };
     note_reboot(status, state);
-    status.system = Some(system(state));
+    status.system = Some(system(status, state, seen.facts.as_ref()));
+    if let Some(facts) = &seen.facts {
+        status.facts = Some(told(facts));
+    }
     let mut conditions = vec![
         Judgement::new(ConditionType::Reachable, true, reasons::SUCCEEDED, "it answers"),
         healthy(seen),
@@ -336,11 +341,19 @@ fn phase(
     }
 }
 
-fn system(state: &HostState) -> System {
+fn system(status: &MachineStatus, state: &HostState, facts: Option<&cim_nixos::Facts>) -> System {
     let path = |link: &Link| match link {
         Link::Missing => None,
         Link::Closure(path) => Some(path.to_string()),
         Link::Foreign(path) => Some(path.clone()),
+    };
+    let before = status.system.as_ref();
+    let (kernel, nix_version) = match facts {
+        Some(facts) => (facts.kernel.clone(), facts.nix_version.clone()),
+        None => (
+            before.and_then(|before| before.kernel.clone()),
+            before.and_then(|before| before.nix_version.clone()),
+        ),
     };
     System {
         current: path(&state.current),
@@ -348,8 +361,27 @@ fn system(state: &HostState) -> System {
         profile: path(&state.profile),
         generation: state.generation.and_then(|number| u32::try_from(number).ok()),
         boot_id: Some(state.boot_id.clone()).filter(|id| !id.is_empty()),
-        ..System::default()
+        kernel: kernel.map(|kernel| short(&kernel, 128)),
+        nix_version: nix_version.map(|version| short(&version, 64)),
     }
+}
+
+/// The facts that a status has room for. They come from the machine, so their lengths are anybody's.
+fn told(facts: &cim_nixos::Facts) -> Facts {
+    let text = |text: &Option<String>, max| text.as_deref().map(|text| short(text, max));
+    Facts {
+        system: text(&facts.system, 64),
+        cpus: facts.cpus,
+        memory_bytes: facts.memory_bytes,
+        vendor: text(&facts.vendor, 128),
+        model: text(&facts.model, 128),
+        serial: text(&facts.serial, 128),
+        virtualization: text(&facts.virtualization, 64),
+    }
+}
+
+fn short(text: &str, max: usize) -> String {
+    text[..text.floor_char_boundary(max)].to_owned()
 }
 
 /// The declared addresses, without prefix length.

@@ -25,6 +25,10 @@ pub struct Desired {
     pub(super) target: Target,
     pub(super) assignment: Assignment,
     pub(super) delivery: Option<Delivery>,
+    /// What is brought to it ahead of its turn.
+    pub(super) next: Option<StorePath>,
+    /// How many machines of its Cluster may be copied to at a time.
+    pub(super) parallelism: u32,
     /// What must hold while it runs.
     pub(super) checks: Vec<Check>,
     /// Where checks are made.
@@ -82,6 +86,8 @@ pub(super) fn validate(machine: &Machine, inputs: Inputs) -> Result<Desired, Mac
         checks: checks(&activation.checks)?,
         address: machine.primary_address().or(Some(host)).and_then(|address| address.parse().ok()),
         confirm_timeout: activation.confirm_timeout.as_std(),
+        next: next(&inputs.assignment)?,
+        parallelism: inputs.parallelism,
         open: inputs.open,
         reports_drift: activation.on_drift == OnDrift::Report,
         verifies: verifies(machine, &inputs.now),
@@ -171,6 +177,11 @@ fn delivery(machine: &Machine, inputs: &Inputs) -> Result<Option<Delivery>, Mach
         derivation: derivation.transpose()?,
         signing_key: parse("spec.signingKeySecretRef of the Cluster", signing_key)?,
     }))
+}
+
+fn next(assignment: &Assignment) -> Result<Option<StorePath>, MachineFailure> {
+    let path = assignment.next.as_ref().and_then(|next| next.out_path.as_deref());
+    path.map(|path| parse("status.release.machines[].outPath of the Cluster", path)).transpose()
 }
 
 /// What failed here is tried again only in another attempt of the rollout, or when somebody asks.

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use self::{
     activation::Activation,
     provider::Provider,
-    system::{DeliveryPhase, Facts, FailedDelivery, System, SystemState, Target, Verification},
+    system::{
+        DeliveryPhase, Facts, FailedDelivery, Preview, System, SystemState, Target, Verification,
+    },
 };
 use super::common::{CommonSpec, DeletionPolicy, SecretRef};
 use super::status::{CommonStatus, Progress};
@@ -275,6 +277,10 @@ pub struct MachineStatus {
     /// What ran before the target, and to which a revoked release goes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Target>,
+
+    /// What the next release would do; it is on the machine already and waits for its turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Preview>,
 
     /// The delivery that failed last, while nothing newer came.
     #[serde(default, skip_serializing_if = "Option::is_none")]

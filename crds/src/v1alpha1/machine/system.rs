@@ -120,6 +120,31 @@ pub struct FailedDelivery {
     pub time: Option<Time>,
 }
 
+/// What the activation of a closure would do to systemd's units, as the closure itself tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Preview {
+    /// The toplevel.
+    #[schemars(transform = text(300))]
+    pub out_path: String,
+    /// Units that would be stopped; the first 50, as of each list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = text(255), transform = atomic(50))]
+    pub stop: Vec<String>,
+    /// Units that would be restarted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = text(255), transform = atomic(50))]
+    pub restart: Vec<String>,
+    /// Units that would be reloaded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = text(255), transform = atomic(50))]
+    pub reload: Vec<String>,
+    /// Units that would be started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = text(255), transform = atomic(50))]
+    pub start: Vec<String>,
+}
+
 /// The last reading of a machine's whole closure.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
