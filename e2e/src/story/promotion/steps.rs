@@ -177,6 +177,14 @@ pub(super) async fn bad(scene: &Scene<'_>) -> Result<()> {
     complete(home, "dev", &revision).await?;
     let cause = Instant::now();
     jane.cimctl(home, &["approve", "dev", "--for", "prod", "--yes"]).await?;
+    home.eventually("prod2 to have it ahead of its turn", DEADLINE, async || {
+        let prod2 = home.object("machines", "prod2").await.map_err(|error| error.to_string())?;
+        let preview = &prod2.status()["preview"];
+        let restarts = preview["restart"].as_array().is_some_and(|units| !units.is_empty());
+        if restarts { Ok(()) } else { Err(format!("its preview is {preview}")) }
+    })
+    .await?;
+    scene.holds("prod2 has it ahead of its turn, and says which units it would restart", cause);
     let prod = phase(home, "prod", "Aborted").await?;
     scene.holds("prod1 fails its checks and goes back; the rollout is aborted", cause);
     let ready = prod.condition("Ready").map(|(_, reason, _)| reason.to_owned());
