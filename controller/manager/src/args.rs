@@ -158,6 +158,11 @@ pub struct OutsideArgs {
     )]
     pub tool_path: String,
 
+    /// File that lists remote builders, as JSON (docs/guide/builders.md). Without it everything is built
+    /// here.
+    #[arg(long, env = "CIM_BUILDERS", value_name = "FILE")]
+    pub builders: Option<PathBuf>,
+
     /// Deadline of one short exchange with a server outside (DNS, NATS, SSH command).
     #[arg(long, env = "CIM_EXTERNAL_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub external_timeout: Duration,

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cim_nixos::{
-    Access, Credentials, Error, FlakeUrl, Hosts, Limits, Nix, PrivateDir, Roots, Signer,
+    Access, Builders, Credentials, Error, FlakeUrl, Hosts, Limits, Nix, PrivateDir, Roots, Signer,
     SigningKey, Tools,
 };
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use crate::args::OutsideArgs;
+use crate::builders::{self, BuildersError};
 use crate::ops::metrics::Metrics;
 
 /// The local Nix and the known machines. They are made when first needed, so that a controller
@@ -26,6 +27,8 @@ pub struct Workshop {
     nix: OnceCell<Nix>,
     hosts: OnceCell<Hosts>,
     keys: OnceCell<PrivateDir>,
+    builders_file: Option<PathBuf>,
+    builders: OnceCell<Builders>,
     /// By the name of the key. Clusters share them, and so do the Machines of one.
     signers: Mutex<BTreeMap<String, Arc<Signer>>>,
     roots_dir: PathBuf,
@@ -63,6 +66,8 @@ impl Workshop {
             nix: OnceCell::new(),
             hosts: OnceCell::new(),
             keys: OnceCell::new(),
+            builders_file: args.builders.clone(),
+            builders: OnceCell::new(),
             signers: Mutex::default(),
             roots_dir: args.state_dir.join("roots"),
             accesses: Mutex::default(),
@@ -79,6 +84,23 @@ impl Workshop {
     pub async fn hosts(&self) -> Result<&Hosts, Error> {
         let open = async || Ok(Hosts::new(PrivateDir::open(&self.ssh_dir)?, self.tools.clone()));
         self.hosts.get_or_try_init(open).await
+    }
+
+    /// The remote builders, if there are any.
+    pub async fn builders(&self) -> Result<Option<&Builders>, BuildersError> {
+        let Some(file) = &self.builders_file else { return Ok(None) };
+        let read = async || {
+            let dir = self.keys.get_or_try_init(async || PrivateDir::open(&self.keys_dir)).await?;
+            builders::read(file, dir)
+        };
+        self.builders.get_or_try_init(read).await.map(Some)
+    }
+
+    /// Closes the connection to a machine that is gone.
+    pub fn forget_host(&self, name: &str) {
+        if let Some(hosts) = self.hosts.get() {
+            hosts.forget(name);
+        }
     }
 
     /// The signing key as a file, which Nix wants. A rotated key replaces the one of its name.

@@ -14,6 +14,7 @@
 //! ```
 
 pub mod args;
+pub mod builders;
 mod checks;
 pub mod client;
 pub mod cluster;

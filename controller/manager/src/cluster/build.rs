@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cim_crds::cluster::release::{Release, ReleaseMachine};
 use cim_crds::{Cluster, Progress as Told};
-use cim_nixos::{BuildOptions, Nix, Progress, Root, Signer, Toplevel};
+use cim_nixos::{BuildOptions, Nix, Progress, Signer, Toplevel};
 use futures::{StreamExt, stream};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -91,13 +91,15 @@ pub(super) async fn build(
 ) -> Result<(), ClusterFailure> {
     let roots = reconciler.workshop.roots(visit.namespace(), visit.name())?;
     let metrics = reconciler.workshop.metrics();
+    let builders = reconciler.workshop.builders().await?;
     let (sink, told) = watch::channel(Progress::default());
     let mut work = Vec::with_capacity(builds.len());
     for build in builds {
         let (roots, sink) = (&roots, &sink);
         work.push(async move {
             let root = roots.place(&root_name(&build.toplevel.closure).unwrap_or_default())?;
-            let made = make(nix, signer, build, &root, sink);
+            let options = BuildOptions { root: Some(&root), builders, progress: Some(sink) };
+            let made = make(nix, signer, build, options);
             Ok((build, metrics.external("nix", "build", made).await))
         });
     }
@@ -124,11 +126,8 @@ async fn make(
     nix: &Nix,
     signer: &Signer,
     build: &Build,
-    root: &Root,
-    sink: &cim_nixos::ProgressSink,
+    options: BuildOptions<'_>,
 ) -> Result<(), cim_nixos::Error> {
-    let options =
-        BuildOptions { root: Some(root), progress: Some(sink), ..BuildOptions::default() };
     nix.build(&build.toplevel, options).await?;
     nix.sign(signer, &build.toplevel.closure).await
 }

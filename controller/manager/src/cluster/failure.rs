@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cim_crds::conditions::reasons;
 
+use crate::builders::BuildersError;
 use crate::inventory::Unreadable;
 use crate::outcome::{Class, Failure};
 use crate::secret::SecretError;
@@ -53,6 +54,9 @@ pub enum ClusterFailure {
     /// The flake could not be resolved or evaluated as a whole.
     #[error(transparent)]
     Source(#[from] cim_nixos::Error),
+    /// The list of remote builders cannot be used.
+    #[error("--builders: {0}")]
+    Builders(#[from] BuildersError),
     /// Some machines have no closure.
     #[error("no closure for {0}")]
     Evaluation(String),
@@ -92,6 +96,7 @@ impl Failure for ClusterFailure {
             Self::HashMismatch { .. } => "HashMismatch",
             Self::NotApproved(_) | Self::NotThatRelease { .. } => "NotApproved",
             Self::Source(error) => error.reason(),
+            Self::Builders(_) => "BuildersUnusable",
             Self::Evaluation(_) => "EvaluationFailed",
             Self::Build(failed) => {
                 failed.first().map_or("BuildFailed", |(_, error)| error.reason())

@@ -133,6 +133,7 @@ impl<R: Reconciler> Driver<R> {
         let key = key(object);
         self.memory.forget(&name(&key));
         self.metrics.objects().forget(&key);
+        self.reconciler.forget(&key.namespace, &key.name);
     }
 
     async fn visit(&self, object: &R::Kind, key: &ObjectKey) -> Action {

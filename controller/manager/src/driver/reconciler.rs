@@ -93,6 +93,9 @@ pub trait Reconciler: Send + Sync + Sized + 'static {
         status: &mut StatusOf<Self>,
     ) -> impl Future<Output = Report<Self::Failure>> + Send;
 
+    /// The object is gone: whatever was kept for it is let go.
+    fn forget(&self, _namespace: &str, _name: &str) {}
+
     /// What a step that gave no result says of the kind's conditions.
     fn judge_stop(&self, _stop: &Stop<Self::Failure>) -> Vec<Judgement> {
         Vec::new()

@@ -110,10 +110,13 @@ impl driver::Reconciler for Reconciler {
         report::report(visit, desired, seen, status)
     }
 
-    async fn cleanup(&self, visit: &Visit<'_, Machine>) -> Step<Outcome, Self> {
-        let hosts = self.workshop.hosts().await.map_err(MachineFailure::from)?;
-        hosts.forget(&host_name(visit));
-        self.ahead.forget(&host_name(visit));
+    fn forget(&self, namespace: &str, name: &str) {
+        let host = format!("{namespace}/{name}");
+        self.workshop.forget_host(&host);
+        self.ahead.forget(&host);
+    }
+
+    async fn cleanup(&self, _visit: &Visit<'_, Machine>) -> Step<Outcome, Self> {
         // A metal machine was not made by us; it goes on with what it runs.
         Ok(Outcome::done("the machine is left as it is"))
     }
