@@ -105,6 +105,8 @@ pub(super) async fn resolve(
         && is_for(present, wanted)
         && present.machines.iter().all(can_be_built)
     {
+        // The approval may be another one than that under which it was evaluated.
+        judge(wanted, present)?;
         return Ok(present.clone());
     }
     let locked = nix.resolve(&wanted.source).await?;
@@ -126,7 +128,7 @@ pub(super) async fn resolve(
         "evaluated"
     );
     let release = release(wanted, &locked, &evaluation, now);
-    judge(wanted, &locked, &evaluation, &release)?;
+    judge(wanted, &release)?;
     Ok(release)
 }
 
@@ -210,17 +212,8 @@ fn content(locked: &LockedSource, evaluation: &Evaluation) -> Content {
 }
 
 /// Refuses what was not approved.
-fn judge(
-    wanted: &Wanted,
-    locked: &LockedSource,
-    evaluation: &Evaluation,
-    release: &Release,
-) -> Result<(), ClusterFailure> {
+fn judge(wanted: &Wanted, release: &Release) -> Result<(), ClusterFailure> {
     let Some(Approval { approved, .. }) = &wanted.approval else { return Ok(()) };
-    let broken = |why: cim_nixos::ParseError| ClusterFailure::Invalid {
-        field: "spec.promotion.approved".to_owned(),
-        why: why.to_string(),
-    };
     if approved.configurations.is_empty() && approved.services.is_empty() {
         // Going back: the very release that ran here before.
         return if release.digest.as_ref() == Some(&approved.digest) {
@@ -231,22 +224,46 @@ fn judge(
             Err(ClusterFailure::NotThatRelease { approved, found })
         };
     }
-    let paths = |paths: &[NamedPath]| {
-        let parsed = paths.iter().map(|it| Ok((it.name.clone(), it.out_path.parse()?)));
-        parsed.collect::<Result<BTreeMap<String, StorePath>, _>>().map_err(broken)
-    };
-    let approved = Content {
-        rev: approved.rev.parse().map_err(broken)?,
-        nar_hash: approved.nar_hash.parse().map_err(broken)?,
-        configurations: paths(&approved.configurations)?,
-        services: paths(&approved.services)?,
-    };
-    let differences = compare(&approved, &content(locked, evaluation));
+    let approved = named(
+        (&approved.rev, &approved.nar_hash),
+        approved.configurations.iter().map(|it| (&it.name, &it.out_path)),
+        &approved.services,
+    )
+    .map_err(|why| invalid("spec.promotion.approved", &why))?;
+    let machines = release.machines.iter();
+    let evaluated = named(
+        (&release.rev, &release.nar_hash),
+        machines.filter_map(|it| Some((&it.configuration, it.out_path.as_ref()?))),
+        &release.services,
+    )
+    .map_err(|why| invalid("status.release", &why))?;
+    let differences = compare(&approved, &evaluated);
     if differences.is_empty() {
         return Ok(());
     }
     let told: Vec<String> = differences.iter().map(Difference::to_string).collect();
     Err(ClusterFailure::NotApproved(told))
+}
+
+/// What the texts of an approval, or of a release, name.
+fn named<'a>(
+    (rev, nar_hash): (&str, &str),
+    configurations: impl Iterator<Item = (&'a String, &'a String)>,
+    services: &'a [NamedPath],
+) -> Result<Content, cim_nixos::ParseError> {
+    let services = services.iter().map(|it| (&it.name, &it.out_path));
+    Ok(Content {
+        rev: rev.parse()?,
+        nar_hash: nar_hash.parse()?,
+        configurations: paths(configurations)?,
+        services: paths(services)?,
+    })
+}
+
+fn paths<'a>(
+    named: impl Iterator<Item = (&'a String, &'a String)>,
+) -> Result<BTreeMap<String, StorePath>, cim_nixos::ParseError> {
+    named.map(|(name, path)| Ok((name.clone(), path.parse()?))).collect()
 }
 
 fn machine(name: &str, attribute: &Attribute, evaluation: &Evaluation) -> ReleaseMachine {
@@ -321,6 +338,28 @@ mod tests {
         let mut other = release.clone();
         other.inventory_hash = Some("sha256-another".to_owned());
         assert!(!is_for(&other, &wanted(&[("host1", "a"), ("host2", "b")])));
+    }
+
+    #[test]
+    fn what_is_at_hand_is_held_against_the_approval_of_today() {
+        let path = |name: &str| format!("/nix/store/{}-{name}", "0".repeat(32));
+        let mut release = evaluated(&[("host1", "a")]);
+        release.rev = "1".repeat(40);
+        release.nar_hash = format!("sha256-{}=", "A".repeat(43));
+        release.machines[0].out_path = Some(path("a"));
+        let judged = |approved: &str| {
+            let approval = serde_json::json!({
+                "from": "dev", "time": "2026-01-01T00:00:00Z", "by": "jane", "digest": "d",
+                "rev": release.rev, "narHash": release.nar_hash,
+                "configurations": [{"name": "a", "outPath": path(approved)}],
+            });
+            let approval = serde_json::from_value(approval).expect("an approval");
+            let wanted = wanted(&[("host1", "a")]);
+            judge(&Wanted { approval: Some(approval), ..wanted }, &release)
+        };
+        assert!(judged("a").is_ok());
+        let told = judged("b").expect_err("another closure").to_string();
+        assert!(told.contains(&path("a")) && told.contains(&path("b")), "{told}");
     }
 
     #[test]
