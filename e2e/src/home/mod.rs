@@ -161,6 +161,12 @@ impl Home {
         &self.controller
     }
 
+    /// Prepares another replica of the controller, 2 or 3, with an empty disk. It is not started.
+    pub fn replica(&self, replica: u8) -> Result<Controller> {
+        let config = self.controller.config().clone();
+        self.lab.controller(ControllerConfig { replica, ..config })
+    }
+
     /// The file of cimctl.
     pub fn cimctl(&self) -> &PathBuf {
         &self.cimctl

@@ -36,6 +36,11 @@ impl Object {
         self.0["metadata"]["name"].as_str().unwrap_or_default()
     }
 
+    /// Its spec.
+    pub fn spec(&self) -> &Value {
+        &self.0["spec"]
+    }
+
     /// Its status; null before it has one.
     pub fn status(&self) -> &Value {
         &self.0["status"]

@@ -20,9 +20,11 @@ pub const DNS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 53);
 /// The git server.
 pub const GIT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 60);
 
-/// The address of the controller's replica 0 or 1: 10.0.0.2 or 10.0.0.3.
+/// The address of the controller's replica 0 to 3: 10.0.0.2, .3, .7 or .8.
 pub const fn controller(replica: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 0, 0, 2 + replica)
+    // Those between are the NATS servers'.
+    let first = if replica < 2 { 2 } else { 5 };
+    Ipv4Addr::new(10, 0, 0, first + replica)
 }
 
 /// The address of host number `n`, from 1: 10.0.0.11 and on.

@@ -27,7 +27,7 @@ use std::{
 pub use self::{
     console::{Console, table},
     idle::{Idle, observe as observe_idle},
-    promotion::PROMOTION,
+    promotion::{PROMOTION, People, Person, complete, phase},
 };
 use crate::{home::Home, lab::Result};
 

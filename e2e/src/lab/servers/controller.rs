@@ -40,7 +40,7 @@ flake-registry =
 /// How to run the controller.
 #[derive(Clone, Debug)]
 pub struct ControllerConfig {
-    /// 0 or 1: which of the replicas it is; their addresses are 10.0.0.2 and 10.0.0.3.
+    /// 0 to 3: which of the replicas it is; see [`network::controller`] for their addresses.
     pub replica: u8,
     /// The binary on this machine.
     pub binary: PathBuf,
@@ -189,6 +189,11 @@ impl Controller {
     /// Its metrics, in the text format of Prometheus.
     pub async fn metrics(&self) -> Result<String> {
         http_get(self.http(), "/metrics").await.map(|(_, body)| body)
+    }
+
+    /// How it is run.
+    pub fn config(&self) -> &ControllerConfig {
+        &self.config
     }
 
     /// Where it serves /livez, /readyz and /metrics.

@@ -112,6 +112,32 @@ impl Repository {
 
     /// Writes files, commits everything and publishes it on `main`; the new revision.
     pub async fn commit(&self, message: &str, files: &[(&str, &str)]) -> Result<String> {
+        self.record(message, files, &[]).await
+    }
+
+    /// Rewrites history as with `git push --force`: the last commit is gone from the server, another
+    /// one stands in its place; the new revision.
+    pub async fn rewrite(&self, message: &str, files: &[(&str, &str)]) -> Result<String> {
+        let rewritten = self.record(message, files, &["--amend"]).await?;
+        let this = self.clone();
+        command::blocking(move || {
+            let bare = this.bare.to_string_lossy();
+            let git = |args: &[&str]| {
+                this.toolbox.run("git", &[&["--git-dir", bare.as_ref()], args].concat())
+            };
+            git(&["reflog", "expire", "--expire=now", "--all"])?;
+            git(&["gc", "--quiet", "--prune=now"])
+        })
+        .await?;
+        Ok(rewritten)
+    }
+
+    async fn record(
+        &self,
+        message: &str,
+        files: &[(&str, &str)],
+        options: &'static [&'static str],
+    ) -> Result<String> {
         let this = self.clone();
         let message = message.to_owned();
         let files: Vec<_> =
@@ -127,11 +153,22 @@ impl Repository {
             this.git(&["add", "--all", "--force"])?;
             let author = ["-c", "user.name=lab", "-c", "user.email=lab@example.com"];
             let commit = ["commit", "--quiet", "--allow-empty", "--message", &message];
-            this.git(&[&author[..], &commit].concat())?;
-            this.git(&["push", "--quiet", "origin", "HEAD:main"])?;
+            this.git(&[&author[..], &commit, options].concat())?;
+            this.git(&["push", "--quiet", "--force", "origin", "HEAD:main"])?;
             this.head()
         })
         .await
+    }
+
+    /// Publishes a commit of before on `main` again, whatever stands there.
+    pub async fn restore(&self, revision: &str) -> Result<()> {
+        let (this, revision) = (self.clone(), revision.to_owned());
+        command::blocking(move || this.publish(&revision)).await
+    }
+
+    fn publish(&self, revision: &str) -> Result<()> {
+        self.git(&["reset", "--quiet", "--hard", revision])?;
+        self.git(&["push", "--quiet", "--force", "origin", "HEAD:main"]).map(drop)
     }
 
     /// The revision that was published last.

@@ -14,7 +14,8 @@ mod steps;
 
 use super::{Step, step};
 
-use people::People;
+pub use people::{People, Person};
+pub use steps::{complete, phase};
 
 /// The steps, in order.
 pub const PROMOTION: [Step; 5] = [

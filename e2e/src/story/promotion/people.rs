@@ -11,7 +11,7 @@ use crate::{
 
 /// Somebody with a token of their own.
 #[derive(Clone, Debug)]
-pub(super) struct Person {
+pub struct Person {
     /// As the API server knows them.
     pub user: String,
     kubeconfig: PathBuf,
@@ -21,7 +21,7 @@ pub(super) struct Person {
 
 /// Who is there.
 #[derive(Clone, Debug)]
-pub(super) struct People {
+pub struct People {
     /// May approve.
     pub jane: Person,
     /// May change Clusters, and no more.
@@ -30,7 +30,10 @@ pub(super) struct People {
 
 impl People {
     /// Gives both their rights, as an administrator would.
-    pub(super) async fn invite(home: &Home) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When the API server does not take them.
+    pub async fn invite(home: &Home) -> Result<Self> {
         let namespace = home.estate().namespace;
         let meta = |name: &str| json!({"name": name, "namespace": namespace});
         let clusters = json!({"apiGroups": ["cim.dev"], "resources": ["clusters"],
@@ -80,7 +83,7 @@ impl Person {
     ///
     /// # Errors
     /// With its words, when it fails.
-    pub(super) async fn cimctl(&self, home: &Home, words: &[&str]) -> Result<String> {
+    pub async fn cimctl(&self, home: &Home, words: &[&str]) -> Result<String> {
         let mut cimctl = Command::new(home.cimctl());
         cimctl
             .args(words)

@@ -25,7 +25,10 @@ fn hosts(home: &Home) -> Result<[&Host; 3]> {
 }
 
 /// Waits until the Cluster has taken `revision` everywhere.
-async fn complete(home: &Home, cluster: &str, revision: &str) -> Result<Object> {
+///
+/// # Errors
+/// With the last state seen, when it does not.
+pub async fn complete(home: &Home, cluster: &str, revision: &str) -> Result<Object> {
     let what = format!("Cluster {cluster} to be complete with {revision}");
     home.eventually(&what, DEADLINE, async || {
         let object = home.object("clusters", cluster).await.map_err(|e| e.to_string())?;
@@ -39,7 +42,11 @@ async fn complete(home: &Home, cluster: &str, revision: &str) -> Result<Object> 
     .await
 }
 
-async fn phase(home: &Home, cluster: &str, wanted: &str) -> Result<Object> {
+/// Waits until the Cluster's rollout is in the phase `wanted`.
+///
+/// # Errors
+/// With the last state seen, when it does not come to be.
+pub async fn phase(home: &Home, cluster: &str, wanted: &str) -> Result<Object> {
     home.eventually(&format!("Cluster {cluster} to be {wanted}"), DEADLINE, async || {
         let object = home.object("clusters", cluster).await.map_err(|e| e.to_string())?;
         let rollout = &object.status()["rollout"];

@@ -16,6 +16,8 @@ use crate::lab::error::{During, LabError, Result};
 pub struct AuditEvent {
     /// Who asked, such as `system:serviceaccount:cim-system:cim-controller`.
     pub user: String,
+    /// From which address.
+    pub source: String,
     /// get, list, watch, create, update, patch, delete, deletecollection.
     pub verb: String,
     /// The path with its query.
@@ -52,6 +54,8 @@ struct Line {
     #[serde(rename = "requestURI")]
     request_uri: String,
     stage: String,
+    #[serde(rename = "sourceIPs", default)]
+    source_ips: Vec<String>,
     #[serde(default)]
     object_ref: ObjectRef,
     #[serde(default)]
@@ -103,6 +107,7 @@ impl From<Line> for AuditEvent {
     fn from(line: Line) -> Self {
         Self {
             user: line.user.username,
+            source: line.source_ips.into_iter().next().unwrap_or_default(),
             verb: line.verb,
             uri: line.request_uri,
             group: line.object_ref.api_group,
