@@ -67,7 +67,7 @@ pub async fn apply(
     let mut ended = Ended::default();
     for change in &plan.changes {
         tracing::info!(host = host.name(), %change, "apply");
-        ended = make(delivery, change).await?;
+        ended = make(delivery, change, wanted).await?;
         if ended.stop {
             break;
         }
@@ -76,7 +76,10 @@ pub async fn apply(
     if log.is_none() && ended.outcome.as_ref().is_some_and(|outcome| !outcome.is_success()) {
         log = helper::log(host, limits).await;
     }
-    let observed = observe(host, limits, wanted).await;
+    let observed = match ended.observed {
+        Some(observed) => observed,
+        None => observe(host, limits, wanted).await,
+    };
     Ok(Applied { observed, outcome: ended.outcome, log })
 }
 
@@ -85,17 +88,27 @@ pub async fn apply(
 struct Ended {
     outcome: Option<Outcome>,
     log: Option<String>,
+    /// The machine after its end, if that was looked for.
+    observed: Option<Observed>,
     /// Whether what follows must not be done.
     stop: bool,
 }
 
-async fn make(delivery: Delivery<'_>, change: &Change) -> Result<Ended, Error> {
+async fn make(
+    delivery: Delivery<'_>,
+    change: &Change,
+    wanted: Option<&StorePath>,
+) -> Result<Ended, Error> {
     let Delivery { nix, signer, host, progress } = delivery;
     let limits = nix.limits();
     match change {
         Change::Copy { closure } => {
-            nix.sign(signer, closure).await?;
-            nix.copy(host, closure, progress).await?;
+            nix.sign_once(signer, closure).await?;
+            let copied = nix.copy(host, closure, progress).await;
+            if let Err(Error::UnsignedRefused { .. }) = &copied {
+                signer.forget(closure);
+            }
+            copied?;
         }
         Change::CopySignatures { closure } => {
             nix.sign(signer, closure).await?;
@@ -104,11 +117,12 @@ async fn make(delivery: Delivery<'_>, change: &Change) -> Result<Ended, Error> {
         Change::Check { closure } => {
             let (outcome, log) = helper::check(host, closure, limits).await?;
             if !outcome.is_success() {
-                return Ok(Ended { outcome: Some(outcome), log: Some(log), stop: true });
+                let ended = Ended { outcome: Some(outcome), log: Some(log), ..Ended::default() };
+                return Ok(Ended { stop: true, ..ended });
             }
         }
         Change::Await { job } => {
-            return Ok(waited(delivery, job.as_ref(), limits.activation).await);
+            return Ok(waited(delivery, job.as_ref(), limits.activation, wanted).await);
         }
         Change::Activate { job, confirm_timeout } => {
             let activation = limits.activation;
@@ -119,19 +133,17 @@ async fn make(delivery: Delivery<'_>, change: &Change) -> Result<Ended, Error> {
                 _ => (Verb::Test(&job.closure, patience), patience.total() + activation),
             };
             helper::start(host, verb, limits).await?;
-            return Ok(waited(delivery, Some(job), end).await);
+            return Ok(waited(delivery, Some(job), end, wanted).await);
         }
         Change::Confirm { closure } => {
             helper::start(host, Verb::Confirm(closure), limits).await?;
-            return Ok(
-                waited(delivery, Some(&job(Step::Confirm, closure)), limits.activation).await
-            );
+            let job = job(Step::Confirm, closure);
+            return Ok(waited(delivery, Some(&job), limits.activation, wanted).await);
         }
         Change::Revert { closure, why } => {
             helper::start(host, Verb::Rollback(closure, *why), limits).await?;
-            return Ok(
-                waited(delivery, Some(&job(Step::Rollback, closure)), limits.activation).await
-            );
+            let job = job(Step::Rollback, closure);
+            return Ok(waited(delivery, Some(&job), limits.activation, wanted).await);
         }
         Change::Reboot { boot_id } => reboot::reboot(host, boot_id, limits).await?,
     }
@@ -142,9 +154,16 @@ fn job(step: Step, closure: &StorePath) -> Job {
     Job { step, closure: closure.clone() }
 }
 
-async fn waited(delivery: Delivery<'_>, job: Option<&Job>, end: Duration) -> Ended {
-    match wait::wait(delivery.host, delivery.nix.limits(), job, end).await {
-        Waited::Ended(outcome) => Ended { outcome, ..Ended::default() },
+async fn waited(
+    delivery: Delivery<'_>,
+    job: Option<&Job>,
+    end: Duration,
+    wanted: Option<&StorePath>,
+) -> Ended {
+    match wait::wait(delivery.host, delivery.nix.limits(), job, end, wanted).await {
+        Waited::Ended(outcome, observed) => {
+            Ended { outcome, observed: Some(observed), ..Ended::default() }
+        }
         Waited::StillRunning => Ended { stop: true, ..Ended::default() },
     }
 }

@@ -4,6 +4,7 @@ mod builders;
 
 use std::ffi::OsString;
 
+use futures::{StreamExt as _, stream};
 use serde::Deserialize;
 
 pub use self::builders::{Builder, Builders};
@@ -18,6 +19,8 @@ use crate::store_path::StorePath;
 
 /// How often a build is begun again when a builder is lost. Nix goes on with the others then.
 const MAX_RETRIES: u32 = 2;
+/// Short runs of Nix at the same time.
+const PARALLEL: usize = 4;
 
 /// How a closure is built. The default: here, without a root.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,39 +74,115 @@ impl Nix {
         }
     }
 
+    /// Builds all of `toplevels` in one run, each with the options beside it, of which those of the
+    /// first count for the run. One that fails does not stop the others; how each ended, in order.
+    ///
+    /// Runs beside one another would wait for what they have in common, and Nix looks only every five
+    /// seconds whether the wait is over.
+    ///
+    /// # Errors
+    /// Of each, those of [`Nix::build`].
+    pub async fn build_all(
+        &self,
+        toplevels: &[(&Toplevel, BuildOptions<'_>)],
+    ) -> Vec<Result<(), Error>> {
+        let together = match toplevels {
+            [] | [_] => false,
+            [(_, options), ..] => self.build_together(toplevels, *options).await,
+        };
+        // What was not built tells its own error when it is tried alone. What was built lacks its
+        // root at most.
+        let mut each = Vec::with_capacity(toplevels.len());
+        for (toplevel, options) in toplevels {
+            each.push(async move {
+                match options.root {
+                    Some(root) if together => self.root(root, &toplevel.closure).await,
+                    None if together => Ok(()),
+                    _ => self.build(toplevel, *options).await,
+                }
+            });
+        }
+        stream::iter(each).buffered(PARALLEL).collect().await
+    }
+
+    /// Whether one run built all of them.
+    async fn build_together(
+        &self,
+        toplevels: &[(&Toplevel, BuildOptions<'_>)],
+        BuildOptions { builders, progress, .. }: BuildOptions<'_>,
+    ) -> bool {
+        let derivations = toplevels.iter().map(|(toplevel, _)| out(toplevel));
+        let words = ["--no-link", "--keep-going", "--"].map(OsString::from);
+        let args = words.into_iter().chain(derivations).collect();
+        let what = format!("building {} closures", toplevels.len());
+        let mut reader = Reader::new(progress);
+        let output = self.run_build(args, what, builders, &mut reader).await;
+        match output.map(|output| (output.success(), built(&output))) {
+            Ok((true, Ok(built))) => {
+                reader.succeeded();
+                let wanted = toplevels.iter().map(|(toplevel, _)| &toplevel.closure);
+                wanted.eq(built.iter())
+            }
+            Ok(_) => false,
+            Err(error) => {
+                tracing::warn!(%error, "building one by one");
+                false
+            }
+        }
+    }
+
+    async fn run_build(
+        &self,
+        words: Vec<OsString>,
+        what: String,
+        builders: Option<&Builders>,
+        reader: &mut Reader<'_>,
+    ) -> Result<Output, Error> {
+        let args = ["build", "--json", "--log-format", "internal-json"].map(OsString::from);
+        let args = args.into_iter().chain(words);
+        let settings = builders.map_or("", Builders::settings);
+        let mut run = self.nix_with_settings(settings, args, self.limits().build, what);
+        if let Some(builders) = builders {
+            run.env.push(("NIX_SSHOPTS".into(), builders.ssh_options()));
+        }
+        run.run_watched(&mut |line| reader.line(line)).await
+    }
+
     async fn build_once(
         &self,
         toplevel: &Toplevel,
         BuildOptions { root, builders, progress }: BuildOptions<'_>,
     ) -> Result<(), Error> {
-        let mut args: Vec<OsString> =
-            ["build", "--json", "--log-format", "internal-json"].map(OsString::from).into();
-        match root {
-            Some(root) => args.extend(["--out-link".into(), root.link().into()]),
-            None => args.push("--no-link".into()),
-        }
-        args.extend(["--".into(), format!("{}^out", toplevel.derivation).into()]);
+        let mut words: Vec<OsString> = match root {
+            Some(root) => vec!["--out-link".into(), root.link().into()],
+            None => vec!["--no-link".into()],
+        };
+        words.extend(["--".into(), out(toplevel)]);
         let what = format!("building {}", toplevel.derivation);
-        let settings = builders.map_or("", Builders::settings);
-        let mut run = self.nix_with_settings(settings, args, self.limits().build, what.clone());
-        if let Some(builders) = builders {
-            run.env.push(("NIX_SSHOPTS".into(), builders.ssh_options()));
-        }
         let mut reader = Reader::new(progress);
-        let output = run.run_watched(&mut |line| reader.line(line)).await?;
+        let output = self.run_build(words, what.clone(), builders, &mut reader).await?;
         if !output.success() {
             return Err(failure(toplevel, builders, reader, &output));
         }
         reader.succeeded();
         let bad = |why: String| Error::BadOutput { what: what.clone(), why };
-        let built: Vec<Built> =
-            serde_json::from_str(&output.stdout).map_err(|why| bad(why.to_string()))?;
-        match built.as_slice() {
-            [built] if built.outputs.out == toplevel.closure => Ok(()),
-            [built] => Err(bad(format!("{} instead of {}", built.outputs.out, toplevel.closure))),
-            _ => Err(bad(format!("{} results instead of one", built.len()))),
+        match built(&output).map_err(|why| bad(why.to_string()))?.as_slice() {
+            [built] if *built == toplevel.closure => Ok(()),
+            [built] => Err(bad(format!("{built} instead of {}", toplevel.closure))),
+            built => Err(bad(format!("{} results instead of one", built.len()))),
         }
     }
+}
+
+/// The output of a toplevel that is the closure, as `nix build` takes it.
+fn out(toplevel: &Toplevel) -> OsString {
+    format!("{}^out", toplevel.derivation).into()
+}
+
+/// What a run that succeeded has built, in order.
+fn built(output: &Output) -> Result<Vec<StorePath>, serde_json::Error> {
+    let built: Vec<Built> = serde_json::from_str(&output.stdout)?;
+    Ok(built.into_iter().map(|built| built.outputs.out).collect())
 }
 
 fn failure(

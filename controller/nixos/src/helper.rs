@@ -8,13 +8,16 @@ use crate::error::{Error, Refusal};
 use crate::nix::Limits;
 use crate::observe::RollbackReason;
 use crate::process::Output;
-use crate::ssh::{Host, Script};
+use crate::ssh::{Connection, Host, Script};
 use crate::store_path::StorePath;
 
+const WHAT: &str = "cim-activate";
 const RUN: &str = "exec sudo -n cim-activate \"$@\"\n";
 /// What `check` and `dry-activate` write to standard output, before the exit status of
 /// `switch-to-configuration`.
 const STATUS: &str = "=cim= status ";
+/// What the verbs that begin something write once it has begun.
+const STARTED: &str = "started";
 
 /// A verb with its arguments, of those that begin something and do not wait for its end.
 #[derive(Clone, Copy)]
@@ -61,9 +64,16 @@ impl Verb<'_> {
     }
 }
 
-/// Has the machine begin something. That it already runs or is done is as good.
+/// Has the machine begin something, and gives it a moment to end. That it already runs or is done is
+/// as good.
 pub(crate) async fn start(host: &Host, verb: Verb<'_>, limits: &Limits) -> Result<(), Error> {
-    run(host, &verb.words(), limits.command).await.map(drop)
+    let words = verb.words();
+    let output = hear(host, &words, limits.command).await?;
+    // What was begun may have cut the connection, or have ended whoever waited there.
+    if output.stdout.lines().any(|line| line == STARTED) {
+        return Ok(());
+    }
+    judge(host, &words, output).map(drop)
 }
 
 /// Has the closure judge whether it can be switched to; how it ended, and what it said.
@@ -114,9 +124,17 @@ pub(crate) async fn log(host: &Host, limits: &Limits) -> Option<String> {
 }
 
 async fn run(host: &Host, words: &[String], deadline: Duration) -> Result<Output, Error> {
+    judge(host, words, hear(host, words, deadline).await?)
+}
+
+async fn hear(host: &Host, words: &[String], deadline: Duration) -> Result<Output, Error> {
     let args: Vec<&str> = words.iter().map(String::as_str).collect();
-    let output =
-        host.run_any(Script { what: "cim-activate", text: RUN, args: &args }, deadline).await?;
+    let script = Script { what: WHAT, text: RUN, args: &args };
+    host.run_until_lost(Connection::Shared, script, deadline).await
+}
+
+fn judge(host: &Host, words: &[String], output: Output) -> Result<Output, Error> {
+    let output = host.unless_lost(WHAT, output)?;
     if output.success() {
         return Ok(output);
     }

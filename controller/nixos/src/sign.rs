@@ -1,8 +1,10 @@
 //! Signing closures, so that machines can tell ours from others'.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -70,18 +72,26 @@ impl Display for PublicKey {
 }
 
 /// A signing key in a file, as Nix wants it. The file lives as long as this value.
+///
+/// It remembers what it signed, up to 4096 closures, so that a delivery need not sign what was signed
+/// when it was built. A store forgets the signatures of what it collects as garbage: machines refuse
+/// the closure then, and a copy that is refused makes the signer forget.
 #[derive(Debug)]
 pub struct Signer {
     file: PathBuf,
     public: PublicKey,
+    signed: Mutex<BTreeSet<StorePath>>,
 }
+
+/// Closures remembered; far more than are delivered at the same time.
+const MAX_SIGNED: usize = 4096;
 
 impl Signer {
     /// Writes `key` into a file in `dir`.
     pub fn new(dir: &PrivateDir, key: &SigningKey) -> Result<Self, Error> {
         let file = dir.key_file();
         write_private(&file, key.secret.as_bytes())?;
-        Ok(Self { file, public: key.public() })
+        Ok(Self { file, public: key.public(), signed: Mutex::default() })
     }
 
     /// The key that machines must trust.
@@ -91,6 +101,23 @@ impl Signer {
 
     fn file(&self) -> &Path {
         &self.file
+    }
+
+    fn signed(&self) -> MutexGuard<'_, BTreeSet<StorePath>> {
+        self.signed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, paths: &[&StorePath]) {
+        let mut signed = self.signed();
+        if signed.len() + paths.len() > MAX_SIGNED {
+            signed.clear();
+        }
+        signed.extend(paths.iter().copied().cloned());
+    }
+
+    /// A machine did not find the signature of `path` or of what it refers to.
+    pub(crate) fn forget(&self, path: &StorePath) {
+        self.signed().remove(path);
     }
 }
 
@@ -109,12 +136,30 @@ impl Nix {
     /// # Errors
     /// [`Error::ToolFailed`], also when `path` is not in the local store.
     pub async fn sign(&self, signer: &Signer, path: &StorePath) -> Result<(), Error> {
+        self.sign_all(signer, &[path]).await
+    }
+
+    /// As [`Nix::sign`], unless `signer` remembers that it did.
+    pub(crate) async fn sign_once(&self, signer: &Signer, path: &StorePath) -> Result<(), Error> {
+        if signer.signed().contains(path) { Ok(()) } else { self.sign(signer, path).await }
+    }
+
+    /// As [`Nix::sign`], of many closures in one run.
+    ///
+    /// # Errors
+    /// Those of [`Nix::sign`], if any of the paths has one. The others may be signed then.
+    pub async fn sign_all(&self, signer: &Signer, paths: &[&StorePath]) -> Result<(), Error> {
+        let what = match paths {
+            [] => return Ok(()),
+            [path] => format!("signing {path}"),
+            paths => format!("signing {} closures", paths.len()),
+        };
         let args = ["store", "sign", "--recursive", "--key-file"].map(std::ffi::OsString::from);
-        let args =
-            args.into_iter().chain([signer.file().into(), "--".into(), path.as_str().into()]);
-        let what = format!("signing {path}");
+        let args = args.into_iter().chain([signer.file().into(), "--".into()]);
+        let args = args.chain(paths.iter().map(|path| path.as_str().into()));
         let output = self.nix(args, self.limits().store, what.clone()).run().await?;
         if output.success() {
+            signer.remember(paths);
             Ok(())
         } else {
             Err(Error::ToolFailed { what, code: output.code, stderr: output.stderr })

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use cim_crds::cluster::release::{Release, ReleaseMachine};
 use cim_crds::{Cluster, Progress as Told};
-use cim_nixos::{BuildOptions, Nix, Progress, Signer, Toplevel};
+use cim_nixos::{BuildOptions, Nix, Progress, Root, Signer, Toplevel};
 use futures::{StreamExt, stream};
 use serde::Serialize;
 use tokio::sync::watch;
-use tokio::time::{Duration, interval};
+use tokio::time::{Duration, Instant, interval};
 
 use super::Reconciler;
 use super::failure::ClusterFailure;
@@ -18,7 +18,7 @@ use super::root_name;
 use crate::driver::Visit;
 use crate::logs::{Kind, keep};
 
-/// Builds at a time; each may itself use all processors and builders.
+/// Questions to the store at a time.
 const PARALLEL: usize = 4;
 /// How often people are told.
 const TELL: Duration = Duration::from_secs(3);
@@ -90,25 +90,19 @@ pub(super) async fn build(
     builds: &[Build],
 ) -> Result<(), ClusterFailure> {
     let roots = reconciler.workshop.roots(visit.namespace(), visit.name())?;
-    let metrics = reconciler.workshop.metrics();
     let builders = reconciler.workshop.builders().await?;
     let (sink, told) = watch::channel(Progress::default());
-    let mut work = Vec::with_capacity(builds.len());
-    for build in builds {
-        let (roots, sink) = (&roots, &sink);
-        work.push(async move {
-            let root = roots.place(&root_name(&build.toplevel.closure).unwrap_or_default())?;
-            let options = BuildOptions { root: Some(&root), builders, progress: Some(sink) };
-            let made = make(nix, signer, build, options);
-            Ok((build, metrics.external("nix", "build", made).await))
-        });
-    }
-    let building =
-        stream::iter(work).buffer_unordered(PARALLEL).collect::<Vec<Result<_, ClusterFailure>>>();
-    let ended = tell_while(visit, builds.len(), told, building).await;
+    let options = BuildOptions { root: None, builders, progress: Some(&sink) };
+    let place =
+        |build: &Build| roots.place(&root_name(&build.toplevel.closure).unwrap_or_default());
+    let places = builds.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+    let began = Instant::now();
+    let making = Box::pin(make(nix, signer, builds, &places, options));
+    let made = tell_while(visit, builds.len(), told, making).await;
+    let result = if made.iter().all(Result::is_ok) { "ok" } else { "error" };
+    reconciler.workshop.metrics().external_call("nix", "build", result, began.elapsed());
     let mut failed = Vec::new();
-    for ended in ended {
-        let (build, made) = ended?;
+    for (build, made) in builds.iter().zip(made) {
         let Err(error) = made else { continue };
         if let cim_nixos::Error::BuildFailed { log, .. } = &error {
             for name in &build.machines {
@@ -122,14 +116,30 @@ pub(super) async fn build(
     if failed.is_empty() { Ok(()) } else { Err(ClusterFailure::Build(failed)) }
 }
 
+/// How the build and the signature of each ended.
 async fn make(
     nix: &Nix,
     signer: &Signer,
-    build: &Build,
+    builds: &[Build],
+    places: &[Root],
     options: BuildOptions<'_>,
-) -> Result<(), cim_nixos::Error> {
-    nix.build(&build.toplevel, options).await?;
-    nix.sign(signer, &build.toplevel.closure).await
+) -> Vec<Result<(), cim_nixos::Error>> {
+    let wanted = builds
+        .iter()
+        .zip(places)
+        .map(|(build, root)| (&build.toplevel, BuildOptions { root: Some(root), ..options }));
+    let wanted: Vec<_> = wanted.collect();
+    let mut made = nix.build_all(&wanted).await;
+    let built = || wanted.iter().map(|(toplevel, _)| &toplevel.closure);
+    let closures: Vec<_> =
+        built().zip(&made).filter(|(_, made)| made.is_ok()).map(|(path, _)| path).collect();
+    if nix.sign_all(signer, &closures).await.is_err() {
+        // Alone, each tells its own error.
+        for (closure, made) in built().zip(&mut made).filter(|(_, made)| made.is_ok()) {
+            *made = nix.sign(signer, closure).await;
+        }
+    }
+    made
 }
 
 /// Waits for `work`, and tells people how far it is.

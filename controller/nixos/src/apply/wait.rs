@@ -6,31 +6,40 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::activation::{Job, Outcome};
 use crate::nix::Limits;
-use crate::observe::{HostState, observe};
+use crate::observe::{HostState, Observed, observe};
 use crate::ssh::Host;
+use crate::store_path::StorePath;
 
 /// An activation settles in a quarter of a second at the least; long ones are asked less often.
 const FIRST_POLL: Duration = Duration::from_millis(200);
 const SLOWEST_POLL: Duration = Duration::from_secs(3);
 
 pub(super) enum Waited {
-    /// Nothing runs any more; how the job ended, unless the machine does not know.
-    Ended(Option<Outcome>),
+    /// Nothing runs any more; how the job ended, unless the machine does not know, and the machine
+    /// as it is now.
+    Ended(Option<Outcome>, Observed),
     StillRunning,
 }
 
 /// Waits until neither `job` nor anybody else's activation runs. That the machine cannot be reached
 /// in between is normal: an activation may restart the network or sshd, or break them until the
 /// machine goes back.
-pub(super) async fn wait(host: &Host, limits: &Limits, job: Option<&Job>, end: Duration) -> Waited {
+pub(super) async fn wait(
+    host: &Host,
+    limits: &Limits,
+    job: Option<&Job>,
+    end: Duration,
+    wanted: Option<&StorePath>,
+) -> Waited {
     let deadline = Instant::now() + end;
     let mut pause = FIRST_POLL;
     loop {
-        let Ok(observed) = timeout_at(deadline, observe(host, limits, None)).await else {
+        let Ok(observed) = timeout_at(deadline, observe(host, limits, wanted)).await else {
             return Waited::StillRunning;
         };
         if let Some(state) = observed.state().filter(|state| !is_busy(state)) {
-            return Waited::Ended(job.and_then(|job| ended(state, job)));
+            let outcome = job.and_then(|job| ended(state, job));
+            return Waited::Ended(outcome, observed);
         }
         if Instant::now() + pause >= deadline {
             return Waited::StillRunning;

@@ -164,6 +164,24 @@ impl Host {
         script: Script<'_>,
         deadline: Duration,
     ) -> Result<Output, Error> {
+        let what = script.what;
+        let output = self.run_until_lost(connection, script, deadline).await?;
+        self.unless_lost(what, output)
+    }
+
+    /// An error if ssh failed, and not what it ran.
+    pub(crate) fn unless_lost(&self, what: &str, output: Output) -> Result<Output, Error> {
+        if output.code == Some(255) { Err(self.failure(what, &output, false)) } else { Ok(output) }
+    }
+
+    /// As [`Host::run_over`], but a connection that is lost is an exit status of 255, behind what was
+    /// heard before.
+    pub(crate) async fn run_until_lost(
+        &self,
+        connection: Connection,
+        script: Script<'_>,
+        deadline: Duration,
+    ) -> Result<Output, Error> {
         let mut args: Vec<OsString> = vec!["-F".into(), self.dir.join("config").into()];
         if connection == Connection::Fresh {
             // What is on the command line comes before the file.
@@ -176,9 +194,6 @@ impl Host {
         let mut run = self.tools.invocation(self.tools.ssh.clone(), args, deadline, what);
         run.stdin = format!("{REMOTE_PATH}{}", script.text).into_bytes();
         match run.run().await {
-            Ok(output) if output.code == Some(255) => {
-                Err(self.failure(script.what, &output, false))
-            }
             Err(Error::Timeout { after, .. }) => Err(Error::HostTimeout {
                 host: self.name.clone(),
                 command: script.what.to_owned(),

@@ -76,16 +76,10 @@ pub(super) async fn roll_out(fleet: &Fleet<'_>, rev: &str) -> Try<Rollout> {
 }
 
 async fn build(fleet: &Fleet<'_>, toplevels: &[Toplevel]) -> Try<()> {
-    // As many at a time as the Cluster reconciler has.
-    stream::iter(toplevels)
-        .map(async |toplevel| {
-            fleet.nix.build(toplevel, BuildOptions::default()).await?;
-            fleet.nix.sign(&fleet.signer, &toplevel.closure).await
-        })
-        .buffer_unordered(4)
-        .try_collect::<()>()
-        .await?;
-    Ok(())
+    let builds: Vec<_> = toplevels.iter().map(|it| (it, BuildOptions::default())).collect();
+    fleet.nix.build_all(&builds).await.into_iter().collect::<Result<(), _>>()?;
+    let closures: Vec<_> = toplevels.iter().map(|it| &it.closure).collect();
+    Ok(fleet.nix.sign_all(&fleet.signer, &closures).await?)
 }
 
 async fn deliver(fleet: &Fleet<'_>, target: &Target, closure: &StorePath) -> Try<()> {
