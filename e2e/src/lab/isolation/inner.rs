@@ -47,6 +47,11 @@ impl Inside {
         args: impl IntoIterator<Item = OsString>,
     ) -> Result<(Option<Self>, Vec<OsString>)> {
         let mut args: Vec<_> = args.into_iter().collect();
+        // The aliases of .cargo/config.toml end in `--`, so that both `cargo demo --once` and
+        // `cargo demo -- --once` reach us, the latter with one `--` left.
+        if args.get(1).is_some_and(|arg| arg == "--") {
+            args.remove(1);
+        }
         if args.get(1).is_none_or(|arg| arg != MARK) || args.len() < 3 {
             return Ok((None, args));
         }
