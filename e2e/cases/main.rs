@@ -21,6 +21,7 @@ mod nixos_source;
 mod objects;
 mod promotion;
 mod rights;
+mod rollout;
 mod servers;
 
 use std::process::ExitCode;
@@ -171,6 +172,12 @@ fn in_the_shop() -> Vec<Case> {
         promotion::the_same_closures_reach_prod_and_then_the_public,
         promotion::what_fails_in_prod_goes_back,
         promotion::a_closure_that_kills_sshd_comes_back,
+        rollout::killed_after_every_effect,
+        rollout::two_controllers_act_as_one,
+        rollout::what_was_tampered_with_is_refused,
+        rollout::what_was_drifted_or_rots_is_seen,
+        rollout::windows_hold,
+        rollout::a_reboot_follows_its_policy,
     ]
 }
 

@@ -1,0 +1,34 @@
+//! What goes wrong around a rollout: the controller dies, is there twice, is lied to, or must wait.
+//!
+//! ```text
+//! journal   what was activated on a host, as the host itself tells it
+//! shop      dev and prod, and the moments of a release in them
+//! killed    the controller dies after each effect
+//! leader    two controllers
+//! tampered  sources, approvals, machines and stores that are not as they were
+//! waiting   windows
+//! reboot    reboots by policy
+//! ```
+
+mod journal;
+mod killed;
+mod leader;
+mod reboot;
+mod shop;
+mod tampered;
+mod waiting;
+
+use std::{error::Error, time::Duration};
+
+pub(crate) use self::{
+    killed::killed_after_every_effect,
+    leader::two_controllers_act_as_one,
+    reboot::a_reboot_follows_its_policy,
+    tampered::{what_was_drifted_or_rots_is_seen, what_was_tampered_with_is_refused},
+    waiting::windows_hold,
+};
+
+type Try<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// How long one thing may take at most, on a machine that does much else.
+const DEADLINE: Duration = Duration::from_mins(2);
