@@ -176,7 +176,7 @@ fn in_the_shop() -> Vec<Case> {
         rollout::two_controllers_act_as_one,
         rollout::what_was_tampered_with_is_refused,
         rollout::what_was_drifted_or_rots_is_seen,
-        rollout::windows_hold,
+        rollout::windows_and_pause_hold,
         rollout::a_reboot_follows_its_policy,
     ]
 }

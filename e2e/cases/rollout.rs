@@ -25,7 +25,7 @@ pub(crate) use self::{
     leader::two_controllers_act_as_one,
     reboot::a_reboot_follows_its_policy,
     tampered::{what_was_drifted_or_rots_is_seen, what_was_tampered_with_is_refused},
-    waiting::windows_hold,
+    waiting::windows_and_pause_hold,
 };
 
 type Try<T> = Result<T, Box<dyn Error + Send + Sync>>;

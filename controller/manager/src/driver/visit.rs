@@ -85,16 +85,30 @@ impl<'a, K: Kind> Visit<'a, K> {
         message: impl Into<String>,
         edit: impl FnOnce(&mut K::Status),
     ) {
-        let phase = Phase::Working { reason, message: message.into() };
-        let mut next = self.current().await;
-        edit(next.status_mut().get_or_insert_default());
-        if let Err(error) = self.write(next, phase, &Seen::nothing()).await {
+        if let Err(error) = self.commit(reason, message, edit).await {
             tracing::warn!(error = chain(&error), "cannot tell the progress");
         }
     }
 
+    /// The same for what must be known before the next effect: a controller that dies right after it
+    /// finds it, and so does the next look of this visit.
+    ///
+    /// # Errors
+    /// When it could not be written; then the effect must not be made.
+    pub async fn commit(
+        &self,
+        reason: &'static str,
+        message: impl Into<String>,
+        edit: impl FnOnce(&mut K::Status),
+    ) -> Result<(), ApiError> {
+        let phase = Phase::Working { reason, message: message.into() };
+        let mut next = self.current().await;
+        edit(next.status_mut().get_or_insert_default());
+        self.write(next, phase, &Seen::nothing()).await
+    }
+
     /// The object with the status that it has now.
-    pub(super) async fn current(&self) -> K {
+    pub async fn current(&self) -> K {
         self.state.lock().await.current.clone()
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cim_crds::machine::system::{DeliveryPhase, FailedDelivery};
-use cim_crds::{Machine, Progress as Told};
+use cim_crds::{Machine, MachineStatus, Progress as Told};
 use cim_nixos::{Applied, BuildOptions, Change, Nix, Outcome, Progress, StorePath, Toplevel};
 use cim_plan::Plan;
 use tokio::sync::watch;
@@ -30,13 +30,23 @@ pub(super) async fn apply(
 ) -> Step<(), Reconciler> {
     let Some(delivery) = &desired.delivery else { return Ok(()) };
     // Between the decision and the first effect the Cluster may have decided otherwise.
-    let now = assign(visit.object(), &*reconciler.cluster(visit)?);
+    let now = assign(&visit.current().await, &*reconciler.cluster(visit)?);
     let closure = |target: &Option<cim_crds::machine::system::Target>| {
         target.as_ref().and_then(|target| target.out_path.clone())
     };
     if closure(&now.target) != closure(&desired.assignment.target) {
         let message = "its Cluster has decided on another closure meanwhile";
         return Err(Wait::new("Reassigned", message).after(Duration::ZERO).into());
+    }
+    if brought_ahead(desired, plan).is_none() {
+        // From here on it was begun: a pause or a window that closes does not take it back.
+        let given = |status: &mut MachineStatus| {
+            status.target.clone_from(&desired.assignment.target);
+            status.previous.clone_from(&desired.assignment.previous);
+            status.delivery_phase = plan.changes.iter().find_map(phase).or(status.delivery_phase);
+        };
+        let begun = visit.commit("Delivering", message(plan), given).await;
+        begun.map_err(MachineFailure::from)?;
     }
     match Box::pin(deliver(reconciler, visit, desired, delivery, plan)).await {
         Err(failure) if is_final(&failure) => {
@@ -92,11 +102,13 @@ async fn deliver(
         Some(&delivery.wanted.closure),
     );
     let delivering = Box::pin(workshop.metrics().external("ssh", "deliver", delivering));
-    let applied = tell_while(visit, plan, told, delivering).await?;
     if let Some(next) = ahead {
+        // Nothing of what runs is touched, so there is nothing to tell.
+        delivering.await?;
         reconciler.ahead.note(&host_name(visit), &host, next, nix.limits()).await;
         return Ok(());
     }
+    let applied = tell_while(visit, plan, told, delivering).await?;
     judge(visit, delivery, applied).await
 }
 
@@ -176,6 +188,11 @@ impl Reconciler {
     }
 }
 
+fn message(plan: &Plan<Change>) -> String {
+    let steps: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
+    steps.join(", then ")
+}
+
 /// Waits for `work`, and tells people how far it is.
 async fn tell_while<T>(
     visit: &Visit<'_, Machine>,
@@ -183,14 +200,7 @@ async fn tell_while<T>(
     told: watch::Receiver<Progress>,
     work: impl Future<Output = T>,
 ) -> T {
-    let steps: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
-    let message = steps.join(", then ");
-    // What is only brought ahead leaves the machine as it is.
-    let changes = plan
-        .changes
-        .iter()
-        .any(|change| matches!(phase(change), Some(phase) if phase != DeliveryPhase::Copying));
-    let phase = plan.changes.iter().find_map(phase).filter(|_| changes);
+    let (message, phase) = (message(plan), plan.changes.iter().find_map(phase));
     let mut ticks = interval(TELL);
     tokio::pin!(work);
     loop {

@@ -2,6 +2,7 @@
 
 use cim_crds::conditions::reasons;
 
+use crate::kube::ApiError;
 use crate::outcome::{Class, Failure};
 use crate::secret::SecretError;
 
@@ -67,6 +68,9 @@ pub enum MachineFailure {
          mend them there (nix store repair), and look who did it", .0.join(", ")
     )]
     Corrupt(Vec<String>),
+    /// What is about to be done could not be written down, so it was not done.
+    #[error(transparent)]
+    Api(#[from] ApiError),
     /// Building, signing, copying or activating failed.
     #[error(transparent)]
     Delivery(#[from] cim_nixos::Error),
@@ -78,6 +82,7 @@ impl Failure for MachineFailure {
             Self::Unsupported { .. } => "Unsupported",
             Self::Invalid { .. } => reasons::INVALID_SPEC,
             Self::Secret(error) => error.reason(),
+            Self::Api(error) => error.reason(),
             Self::NoClosure(_) => "NoClosure",
             Self::Corrupt(_) => "Corrupt",
             Self::Unreachable { reason, .. }
@@ -90,6 +95,7 @@ impl Failure for MachineFailure {
     fn class(&self) -> Class {
         match self {
             Self::Secret(error) => error.class(),
+            Self::Api(error) => error.class(),
             // Another key, or a key that is not let in, needs a person; a dead host may come back.
             Self::Unreachable { reason, .. } if needs_a_person(reason) => Class::Stalled,
             Self::Unreachable { .. } | Self::Activation { .. } => Class::Retry,

@@ -63,7 +63,8 @@ pub(super) async fn gather(
     let cluster = reconciler.cluster(visit)?;
     let delivers = cluster.spec.source.is_some() || cluster.spec.promotion.is_some();
     let assignment = if delivers && spec.delivery == DeliveryMode::Push {
-        assign(visit.object(), &cluster)
+        // What this visit has begun already counts as given.
+        assign(&visit.current().await, &cluster)
     } else {
         Assignment::default()
     };
