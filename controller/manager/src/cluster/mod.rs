@@ -19,8 +19,8 @@ mod report;
 mod rollout;
 mod waves;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cim_crds::cluster::promotion::Approval;
 use cim_crds::cluster::release::Release;
@@ -44,12 +44,14 @@ pub(crate) use rollout::calendar;
 pub struct Reconciler {
     caches: Caches,
     workshop: Arc<Workshop>,
+    /// What was evaluated last for each Cluster: a visit looks more than once before it writes.
+    evaluated: Mutex<HashMap<String, Release>>,
 }
 
 impl Reconciler {
     /// A reconciler that reads from `caches` and evaluates in `workshop`.
     pub fn new(caches: Caches, workshop: Arc<Workshop>) -> Self {
-        Self { caches, workshop }
+        Self { caches, workshop, evaluated: Mutex::default() }
     }
 }
 
@@ -107,7 +109,9 @@ impl driver::Reconciler for Reconciler {
             Ok(nix) => nix,
             Err(error) => return Ok(Err(Arc::new(error.into()))),
         };
-        let resolving = release::resolve(nix, wanted, visit.now());
+        let name = format!("{}/{}", visit.namespace(), visit.name());
+        let remembered = self.evaluated().get(&name).cloned();
+        let resolving = release::resolve(nix, wanted, remembered.as_ref(), visit.now());
         let seen = self.workshop.metrics().external("nix", "resolve", resolving).await;
         let mut release = match seen {
             Ok(release) => release,
@@ -116,6 +120,7 @@ impl driver::Reconciler for Reconciler {
         if let Some(key) = &desired.signing_key {
             build::look(nix, &mut release, key.name()).await;
         }
+        self.evaluated().insert(name, release.clone());
         Ok(Ok(Some(release)))
     }
 
@@ -159,6 +164,10 @@ impl driver::Reconciler for Reconciler {
         report::report(visit, &self.caches, desired, observed, status)
     }
 
+    fn forget(&self, namespace: &str, name: &str) {
+        self.evaluated().remove(&format!("{namespace}/{name}"));
+    }
+
     async fn cleanup(&self, visit: &Visit<'_, Cluster>) -> Step<Outcome, Self> {
         let roots = self.workshop.roots(visit.namespace(), visit.name());
         let removed = roots.and_then(|roots| roots.retain(&BTreeSet::new()));
@@ -169,6 +178,10 @@ impl driver::Reconciler for Reconciler {
 }
 
 impl Reconciler {
+    fn evaluated(&self) -> MutexGuard<'_, HashMap<String, Release>> {
+        self.evaluated.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Lets go of the closures that nobody runs, is to run, or would go back to. What stays too long
     /// only costs disk, so failing to is no failure.
     fn retain(&self, visit: &Visit<'_, Cluster>, observed: &Seen) {

@@ -91,19 +91,22 @@ fn invalid(field: &str, why: &cim_nixos::ParseError) -> ClusterFailure {
 }
 
 /// Looks which revision the source names now. Evaluates it once, for all machines, unless the status
-/// holds the result already.
+/// holds the result already, or an earlier look of this process that has not reached the status yet.
 pub(super) async fn resolve(
     nix: &Nix,
     wanted: &Wanted,
+    remembered: Option<&Release>,
     now: &Time,
 ) -> Result<Release, ClusterFailure> {
     let with_access = wanted.access.clone().map(|access| nix.with_access(access));
     let nix = with_access.as_ref().unwrap_or(nix);
     let rev = nix.current_rev(&wanted.source).await?;
-    if let Some(present) = &wanted.present
-        && present.rev == rev.as_str()
-        && is_for(present, wanted)
-        && present.machines.iter().all(can_be_built)
+    let serves = |release: &&Release| {
+        release.rev == rev.as_str()
+            && is_for(release, wanted)
+            && release.machines.iter().all(can_be_built)
+    };
+    if let Some(present) = [remembered, wanted.present.as_ref()].into_iter().flatten().find(serves)
     {
         // The approval may be another one than that under which it was evaluated.
         judge(wanted, present)?;

@@ -70,6 +70,14 @@ async fn addresses(home: &Home) -> Result<Vec<String>> {
     Ok(lines)
 }
 
+/// How often a Cluster evaluated `revision`, as the controller's log tells.
+fn evaluations(home: &Home, cluster: &str, revision: &str) -> Result<usize> {
+    let log = std::fs::read_to_string(home.controller().log());
+    let log = log.map_err(|error| wrong("the controller's log", error))?;
+    let (name, what) = (format!("name=\"{cluster}\""), format!("evaluated rev=\"{revision}\""));
+    Ok(log.lines().filter(|line| line.contains(&name) && line.contains(&what)).count())
+}
+
 /// The closures of one service and of the machines, as a release has them.
 fn service(cluster: &Object) -> Value {
     cluster.status()["release"]["services"].clone()
@@ -84,6 +92,10 @@ pub(super) async fn dev(scene: &Scene<'_>) -> Result<()> {
     complete(home, "dev", &revision).await?;
     says(home, dev1, "accounting 2").await?;
     scene.holds("dev1 says \"accounting 2\"", cause);
+    let evaluations = evaluations(home, "dev", &revision)?;
+    if evaluations != 1 {
+        return Err(wrong("dev", format!("{revision} was evaluated {evaluations} times")));
+    }
     let prod = home
         .eventually("prod to wait for an approval", DEADLINE, async || {
             let prod = home.object("clusters", "prod").await.map_err(|error| error.to_string())?;
