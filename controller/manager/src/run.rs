@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use cim_crds::{GROUP, Kind, VERSION};
+use futures::FutureExt;
 use kube::{Client, Resource};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -107,6 +108,18 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     process.elected().await
 }
 
+/// What ended by itself, or nothing when `stop` came first.
+///
+/// What has nothing to do ends as soon as it is told to stop, so both may be true at once: it is
+/// then an end in order.
+async fn unless_stopped<T>(stop: &CancellationToken, ended: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        ended = ended => Some(ended),
+    }
+}
+
 struct Process {
     args: Args,
     workshop: Arc<Workshop>,
@@ -160,9 +173,9 @@ impl Process {
             namespaces.into_iter().map(|namespace| self.scope(namespace)).collect();
         let ended =
             futures::future::select_all(scopes.iter_mut().map(|scope| Box::pin(scope.ended())));
-        tokio::select! {
-            () = self.stop.cancelled() => {}
-            (ended, ..) = ended => return Err(ended.into()),
+        let ended = ended.map(|(ended, ..)| ended);
+        if let Some(ended) = unless_stopped(&self.stop, ended).await {
+            return Err(ended.into());
         }
         let grace = self.args.ops.shutdown_grace;
         let finish = futures::future::join_all(scopes.iter_mut().map(Scope::finish));
@@ -218,4 +231,23 @@ fn identity() -> String {
     let host = host.trim();
     let host = if host.is_empty() { "cim-controller" } else { host };
     format!("{host}-{:06x}", rand::random::<u32>() & 0x00ff_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future;
+    use tokio_util::sync::CancellationToken;
+
+    use super::unless_stopped;
+
+    #[tokio::test]
+    async fn what_ends_because_it_was_told_to_did_not_end_by_itself() {
+        let stop = CancellationToken::new();
+        assert_eq!(unless_stopped(&stop, future::ready("ended")).await, Some("ended"));
+        stop.cancel();
+        // Often enough for a choice by chance to show itself.
+        for _ in 0..64 {
+            assert_eq!(unless_stopped(&stop, future::ready("ended")).await, None);
+        }
+    }
 }

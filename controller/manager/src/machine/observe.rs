@@ -1,7 +1,9 @@
 //! What runs on a machine, whether it serves, and whether its store still holds what it should.
 
+use std::path::Path;
+
 use cim_crds::Machine;
-use cim_nixos::{Facts, Health, HostState, Integrity, Observed, facts, observe, verify};
+use cim_nixos::{Facts, Health, HostState, Integrity, Observed, StorePath, facts, observe, verify};
 
 use super::failure::MachineFailure;
 use super::validate::Desired;
@@ -18,8 +20,8 @@ pub struct Seen {
     pub(super) failing: Vec<String>,
     /// What reading the whole closure said, when that was due.
     pub(super) integrity: Option<Integrity>,
-    /// Whether what waits for its turn was brought to it.
-    pub(super) has_next: bool,
+    /// What waits for its turn, where it can be brought and was not.
+    pub(super) bring: Option<StorePath>,
     /// What the machine is, asked once for each boot.
     pub(super) facts: Option<Facts>,
 }
@@ -44,13 +46,16 @@ pub(super) async fn look(
     let observed = metrics.external("ssh", "observe", seen).await;
     let observed = observed.unwrap_or_else(|unreachable| unreachable);
     let name = host_name(visit);
-    let has_next = desired.next.as_ref().is_some_and(|next| reconciler.ahead.has(&name, next));
+    // A controller that has just begun has an empty store, until the Cluster has built again.
+    let can_bring =
+        |next: &&StorePath| !reconciler.ahead.has(&name, next) && Path::new(next.as_str()).exists();
+    let bring = desired.next.as_ref().filter(can_bring).cloned();
     let mut seen = Seen {
         observed,
         health: Health::Unasked,
         failing: vec![],
         integrity: None,
-        has_next,
+        bring,
         facts: None,
     };
     let Some(state) = seen.observed.state() else { return Ok(seen) };

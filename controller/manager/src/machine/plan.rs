@@ -11,18 +11,18 @@ pub(super) fn plan(desired: &Desired, seen: &Seen) -> Plan<Change> {
     let plan = cim_nixos::plan(&delivery.wanted, &seen.observed, &seen.health);
     if held(desired, delivery, seen).is_some() {
         // What differs is still told.
-        return Plan::new(ahead(desired, seen), plan.findings);
+        return Plan::new(ahead(seen), plan.findings);
     }
     if plan.is_empty() {
-        return Plan::new(ahead(desired, seen), plan.findings);
+        return Plan::new(ahead(seen), plan.findings);
     }
     plan
 }
 
 /// The copy of what waits for its turn. Only to a machine on which nothing is under way.
-fn ahead(desired: &Desired, seen: &Seen) -> Vec<Change> {
+fn ahead(seen: &Seen) -> Vec<Change> {
     let idle = seen.observed.state().is_some_and(|state| !is_under_way(state));
-    let next = desired.next.clone().filter(|_| idle && !seen.has_next);
+    let next = seen.bring.clone().filter(|_| idle);
     next.map(|closure| Change::Copy { closure }).into_iter().collect()
 }
 
