@@ -24,8 +24,8 @@ const PROFILE: &str = "/nix/var/nix/profiles/system";
 pub struct Desired {
     /// The closure.
     pub closure: StorePath,
-    /// Closures that we know to have given this machine before. Anything else that runs there was
-    /// put there by somebody else. Empty: nothing is known yet, so nothing is called drift.
+    /// Closures that we know to have given this machine before, newest first. Anything else that runs
+    /// there was put there by somebody else. Empty: nothing is known yet, so nothing is called drift.
     pub known: Vec<StorePath>,
     /// Whether to activate at once or leave it to the next boot.
     pub action: Action,
@@ -36,6 +36,13 @@ pub struct Desired {
     pub may_reboot: bool,
     /// Whether the closure may be activated although it failed here before.
     pub attempt: Attempt,
+}
+
+impl Desired {
+    /// Whether the closure is what was delivered last, and ran.
+    pub fn was_delivered(&self) -> bool {
+        self.known.first() == Some(&self.closure)
+    }
 }
 
 /// Whether a closure may be activated, as far as its past on this machine goes.

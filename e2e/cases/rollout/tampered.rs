@@ -100,6 +100,12 @@ pub(crate) async fn what_was_drifted_or_rots_is_seen(home: &Home) -> Outcome {
 
     let policy = |on_drift: &str| json!({"spec": {"activation": {"onDrift": on_drift}}});
     shop.patch("machines", "prod1", &policy("Report")).await?;
+    // One that was delivered before is as foreign to the release as any other.
+    let earlier = shop.machine(Prod1).await?.status()["delivered"][1].clone();
+    let earlier = earlier.as_str().ok_or("prod1 ran one release only")?;
+    shop.host(Prod1).exec(&format!("ln -sfn {earlier} /run/current-system")).await?;
+    home.reconcile("machines", "prod1").await?;
+    becomes(&shop, Prod1, "Drifted").await?;
     let other = by_hand(&shop, Prod1).await?;
     home.reconcile("machines", "prod1").await?;
     becomes(&shop, Prod1, "Drifted").await?;

@@ -43,10 +43,10 @@ pub(super) fn held(desired: &Desired, delivery: &Delivery, seen: &Seen) -> Optio
     if is_under_way(state) || assessment.sync == SyncState::InSync {
         return None;
     }
-    if delivery.is_settled && desired.reports_drift {
+    if delivery.wanted.was_delivered() && desired.reports_drift {
         return Some(Held::Drift);
     }
-    let may = desired.open || desired.assignment.taken_back || !delivery.is_settled;
+    let may = desired.open || desired.assignment.taken_back || !delivery.wanted.was_delivered();
     (!may).then_some(Held::Window)
 }
 

@@ -48,9 +48,6 @@ pub(super) struct Delivery {
     pub(super) wanted: cim_nixos::Desired,
     pub(super) derivation: Option<DerivationPath>,
     pub(super) signing_key: SigningKey,
-    /// Whether it was confirmed on this machine before: then bringing it there again undoes what
-    /// somebody did by hand.
-    pub(super) is_settled: bool,
 }
 
 /// One thing that must hold.
@@ -163,13 +160,11 @@ fn delivery(machine: &Machine, inputs: &Inputs) -> Result<Option<Delivery>, Mach
     let out_path = target.out_path.as_deref().unwrap_or_default();
     let closure: StorePath = parse(field, out_path)?;
     let derivation = target.drv_path.as_deref().map(|path| parse("status.target.drvPath", path));
-    let known = known(machine);
     Ok(Some(Delivery {
-        is_settled: known.first() == Some(&closure),
         wanted: cim_nixos::Desired {
             attempt: attempt(machine, &inputs.assignment, out_path),
             closure,
-            known,
+            known: known(machine),
             action: Action::Switch,
             confirm_timeout: machine.spec.activation.confirm_timeout.as_std(),
             may_reboot: inputs.assignment.may_reboot,

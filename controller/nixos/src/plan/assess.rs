@@ -17,7 +17,8 @@ pub enum SyncState {
     Staged,
     /// It runs the desired closure and will boot another: somebody ran `test` by hand.
     TestOnly,
-    /// It runs, or will boot, something that is not ours.
+    /// It runs, or will boot, something that is not ours, or something of ours in place of the
+    /// desired closure, which it ran before.
     Drifted,
     /// An activation, or going back from one, is under way.
     Activating,
@@ -85,7 +86,15 @@ fn sync(desired: &Desired, state: &HostState) -> SyncState {
         (true, false, None) => SyncState::TestOnly,
         (false, ..) if decide::was_given_up(desired, state) => SyncState::RolledBack,
         _ if !is_ours(&state.current) || !is_ours(&state.profile) => SyncState::Drifted,
+        (false, true, None) if was_staged(desired, state) => SyncState::Staged,
+        // It ran already what it should: nobody of ours takes that away without a word.
+        _ if desired.was_delivered() => SyncState::Drifted,
         (false, true, None) => SyncState::Staged,
         (false, false, None) => SyncState::Outdated,
     }
+}
+
+/// Whether we left the desired closure to the next boot.
+fn was_staged(desired: &Desired, state: &HostState) -> bool {
+    state.staged.as_ref().is_some_and(|staged| staged.closure == desired.closure)
 }

@@ -110,6 +110,19 @@ fn each_state_has_its_name() {
 }
 
 #[test]
+fn what_ran_the_desired_closure_does_not_leave_it_by_itself() {
+    let desired = Desired { known: vec![path('a'), path('b')], ..desired(Action::Switch) };
+    let sync = |state| assess(&desired, &Observed::Reached(Box::new(state))).sync;
+    assert_eq!(sync(state(Some('b'), Some('a'))), SyncState::Drifted);
+    assert_eq!(sync(state(Some('b'), Some('b'))), SyncState::Drifted);
+    let staged = Staged { closure: path('a'), boot_id: "1".into(), required: true };
+    let staged = HostState { staged: Some(staged), ..state(Some('b'), Some('a')) };
+    assert_eq!(sync(staged), SyncState::Staged);
+    let back = HostState { rolled_back: Some(record('a')), ..state(Some('b'), Some('b')) };
+    assert_eq!(sync(back), SyncState::RolledBack);
+}
+
+#[test]
 fn without_a_history_nothing_is_called_drift() {
     let desired = Desired { known: vec![], ..desired(Action::Switch) };
     let observed = Observed::Reached(Box::new(state(Some('c'), Some('c'))));
