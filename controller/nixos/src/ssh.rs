@@ -10,6 +10,7 @@ mod host;
 mod target;
 
 pub(crate) use classify::{Context, failure};
+pub(crate) use config::STRICT;
 pub(crate) use host::{Connection, Feed, Script};
 pub use host::{Host, Hosts};
 pub use target::{Address, HostKey, PrivateKey, Target, User};

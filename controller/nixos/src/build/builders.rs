@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, ParseError};
 use crate::private_dir::{PrivateDir, remove, write_private};
 use crate::source::one_line;
-use crate::ssh::{Context, Target, failure};
+use crate::ssh::{Context, STRICT, Target, failure};
 
 /// One remote builder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,24 +218,8 @@ fn common_section(dir: &Path) -> String {
         "\
 Host *
   UserKnownHostsFile {dir}/known_hosts
-  GlobalKnownHostsFile /dev/null
-  StrictHostKeyChecking yes
-  UpdateHostKeys no
-  VerifyHostKeyDNS no
-  IdentitiesOnly yes
-  IdentityAgent none
-  PreferredAuthentications publickey
-  BatchMode yes
-  ConnectTimeout 10
-  ConnectionAttempts 1
-  ServerAliveInterval 5
-  ServerAliveCountMax 3
   ControlMaster no
-  ForwardAgent no
-  ForwardX11 no
-  RequestTTY no
-  LogLevel ERROR
-"
+{STRICT}"
     )
 }
 

@@ -13,7 +13,7 @@ use ::url::Url;
 use super::FlakeUrl;
 use crate::error::{Error, ParseError};
 use crate::private_dir::{PrivateDir, remove, write_private};
-use crate::ssh::{HostKey, PrivateKey};
+use crate::ssh::{HostKey, PrivateKey, STRICT};
 
 /// What a repository asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,25 +204,9 @@ fn ssh_config(dir: &Path) -> String {
         "\
 Host *
   UserKnownHostsFile {dir}/known_hosts
-  GlobalKnownHostsFile /dev/null
-  StrictHostKeyChecking yes
-  UpdateHostKeys no
-  VerifyHostKeyDNS no
   IdentityFile {dir}/key
-  IdentitiesOnly yes
-  IdentityAgent none
-  PreferredAuthentications publickey
-  BatchMode yes
-  ConnectTimeout 10
-  ConnectionAttempts 1
-  ServerAliveInterval 5
-  ServerAliveCountMax 3
   ControlMaster no
-  ForwardAgent no
-  ForwardX11 no
-  RequestTTY no
-  LogLevel ERROR
-"
+{STRICT}"
     )
 }
 

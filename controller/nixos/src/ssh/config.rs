@@ -9,6 +9,27 @@ use super::target::Target;
 /// messages, not in arguments.
 pub(super) const ALIAS: &str = "machine";
 
+/// The options of every connection of ours, to machines, builders and git servers alike: only pinned
+/// keys are known, only the key at hand is offered, nobody is asked, nothing is forwarded, and a peer
+/// that is gone is noticed within 15 s, however silent the work.
+pub(crate) const STRICT: &str = "  GlobalKnownHostsFile /dev/null
+  StrictHostKeyChecking yes
+  UpdateHostKeys no
+  VerifyHostKeyDNS no
+  IdentitiesOnly yes
+  IdentityAgent none
+  PreferredAuthentications publickey
+  BatchMode yes
+  ConnectTimeout 10
+  ConnectionAttempts 1
+  ServerAliveInterval 5
+  ServerAliveCountMax 3
+  ForwardAgent no
+  ForwardX11 no
+  RequestTTY no
+  LogLevel ERROR
+";
+
 pub(super) fn known_hosts(target: &Target) -> String {
     target
         .host_keys
@@ -27,28 +48,12 @@ Host {ALIAS}
   User {user}
   HostKeyAlias {ALIAS}
   UserKnownHostsFile {dir}/known_hosts
-  GlobalKnownHostsFile /dev/null
-  StrictHostKeyChecking yes
-  UpdateHostKeys no
-  VerifyHostKeyDNS no
   IdentityFile {dir}/key
-  IdentitiesOnly yes
-  IdentityAgent none
-  PreferredAuthentications publickey
-  BatchMode yes
-  ConnectTimeout 10
-  ConnectionAttempts 1
-  ServerAliveInterval 5
-  ServerAliveCountMax 3
   ControlMaster auto
   ControlPath {dir}/m
   ControlPersist 120
-  ForwardAgent no
-  ForwardX11 no
-  RequestTTY no
   EscapeChar none
-  LogLevel ERROR
-"
+{STRICT}"
     )
 }
 
