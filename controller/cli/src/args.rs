@@ -236,7 +236,7 @@ pub(crate) enum Command {
         /// Also try again what failed: a release that was rolled back, an aborted rollout
         #[arg(long)]
         retry: bool,
-        /// Wait until the controller has handled the request
+        /// Wait until the controller has handled the request, and with --retry until it begins again
         #[arg(long)]
         wait: bool,
         /// How long to wait, such as 90s or 5m

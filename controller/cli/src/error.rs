@@ -126,6 +126,16 @@ pub(crate) enum Error {
         /// What may be the reason, where it shows.
         hint: &'static str,
     },
+    /// The controller has looked, and has not begun what was to be tried again.
+    #[error("{object} was looked at, but is not tried again within {}s: {why}", after.as_secs())]
+    NotRetried {
+        /// `Cluster home/prod`.
+        object: String,
+        /// How long was waited.
+        after: Duration,
+        /// How it stands.
+        why: String,
+    },
     /// The object went away while it was waited for.
     #[error("{object} was deleted meanwhile")]
     Gone {

@@ -33,6 +33,10 @@ pub(crate) struct Requested {
     token: String,
     /// Whether the controller has handled it; false when that was not waited for.
     handled: bool,
+    /// Whether what had failed is begun again; false where there is nothing to try again. Absent when
+    /// that was not asked for, or not waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retried: Option<bool>,
     /// The object as it was last seen.
     object: Object,
 }
@@ -47,14 +51,14 @@ pub(crate) async fn run(
     let (kind, name) = one(access, target).await?;
     let how = How { retry, deadline };
     match kind {
-        KindArg::Cluster => request::<Cluster>(access, &name, how).await,
-        KindArg::Machine => request::<Machine>(access, &name, how).await,
+        KindArg::Cluster => request(access, &name, how, heard_by_cluster).await,
+        KindArg::Machine => request(access, &name, how, heard_by_machine).await,
         _ if retry => Err(Error::Usage(format!(
             "a {kind} has nothing to retry: it is tried again by itself; --retry is for a Machine or Cluster"
         ))),
-        KindArg::Domain => request::<Domain>(access, &name, how).await,
-        KindArg::Service => request::<Service>(access, &name, how).await,
-        KindArg::ObjectReplica => request::<ObjectReplica>(access, &name, how).await,
+        KindArg::Domain => request::<Domain>(access, &name, how, |_| None).await,
+        KindArg::Service => request::<Service>(access, &name, how, |_| None).await,
+        KindArg::ObjectReplica => request::<ObjectReplica>(access, &name, how, |_| None).await,
     }
 }
 
@@ -64,10 +68,24 @@ struct How {
     deadline: Option<Duration>,
 }
 
+/// The last wish to try again that an object has heard; `None` while it has nothing to try again.
+type Heard = Option<Option<String>>;
+
+fn heard_by_cluster(cluster: &Cluster) -> Heard {
+    let rollout = cluster.status.as_ref()?.rollout.as_ref()?;
+    Some(rollout.retry.clone())
+}
+
+fn heard_by_machine(machine: &Machine) -> Heard {
+    let status = machine.status.as_ref()?;
+    status.target.as_ref().map(|_| status.retry.clone())
+}
+
 async fn request<K: Kind>(
     access: &Access,
     name: &str,
     How { retry, deadline }: How,
+    heard: impl Fn(&K) -> Heard,
 ) -> Result<Requested, Error> {
     let namespace = access.one_namespace("reconcile")?;
     let token = Timestamp::now().to_string();
@@ -89,19 +107,30 @@ async fn request<K: Kind>(
         };
         let echo = object.status_common().and_then(|s| s.last_handled_reconcile_at.as_deref());
         let handled = echo == Some(&*token);
+        // Looking at it is not trying it again: that begins when a revoke has ended, say.
+        let heard = heard(&object).filter(|_| retry);
+        let waits = heard.as_ref().is_some_and(|heard| heard.as_ref() != Some(&token));
+        let retried = (retry && handled && !waits).then_some(heard.is_some());
         let object = Object::of(&object);
         match until {
-            Some((until, after)) if !handled => {
+            Some((until, after)) if !handled || waits => {
                 let left = until.saturating_duration_since(Instant::now());
                 if left.is_zero() {
-                    let hint = suspended_hint(&object);
-                    return Err(Error::NotHandled { object: title(), after, hint });
+                    return Err(late(title(), after, handled, &object));
                 }
                 tokio::time::sleep(left.min(POLL)).await;
             }
-            _ => return Ok(Requested { token, handled, object }),
+            _ => return Ok(Requested { token, handled, retried, object }),
         }
     }
+}
+
+fn late(title: String, after: Duration, handled: bool, object: &Object) -> Error {
+    if handled {
+        let why = object.state.message.clone();
+        return Error::NotRetried { object: title, after, why };
+    }
+    Error::NotHandled { object: title, after, hint: suspended_hint(object) }
 }
 
 fn suspended_hint(object: &Object) -> &'static str {
@@ -124,7 +153,12 @@ impl Report for Requested {
             None => "drift not evaluated".to_owned(),
         };
         let word = state.phase.tone().paint(&state.phase.to_string(), colour);
-        format!("{title}: handled; {word}{reason}, {drift}\n")
+        let retried = match self.retried {
+            Some(true) => ", to be tried again",
+            Some(false) => ", nothing to try again",
+            None => "",
+        };
+        format!("{title}: handled{retried}; {word}{reason}, {drift}\n")
     }
 }
 
@@ -139,11 +173,38 @@ mod tests {
             .objects()
             .into_iter()
             .flat_map(|object| {
-                let requested =
-                    |handled| Requested { token: "t".to_owned(), handled, object: object.clone() };
+                let requested = |handled| {
+                    let (token, object) = ("t".to_owned(), object.clone());
+                    Requested { token, handled, retried: None, object }
+                };
                 [requested(false).table(false), requested(true).table(false)]
             })
             .collect();
         insta::assert_snapshot!(lines);
+    }
+
+    #[test]
+    fn a_retry_is_heard_where_there_is_something_to_try_again() {
+        let cluster = |status: serde_json::Value| -> Cluster {
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "cim.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "c"},
+                "spec": {"domain": "d"}, "status": status,
+            }))
+            .expect("a cluster")
+        };
+        let machine = |status: serde_json::Value| -> Machine {
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "cim.dev/v1alpha1", "kind": "Machine", "metadata": {"name": "m"},
+                "spec": {"cluster": "c", "provider": {"metal": {}}, "delivery": "None"},
+                "status": status,
+            }))
+            .expect("a machine")
+        };
+        let rollout = serde_json::json!({"rollout": {"phase": "Revoking", "retry": "1"}});
+        assert_eq!(heard_by_cluster(&cluster(rollout)), Some(Some("1".to_owned())));
+        assert_eq!(heard_by_cluster(&cluster(serde_json::json!({}))), None);
+        let target = serde_json::json!({"target": {"rev": "r"}});
+        assert_eq!(heard_by_machine(&machine(target)), Some(None));
+        assert_eq!(heard_by_machine(&machine(serde_json::json!({"retry": "1"}))), None);
     }
 }
