@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
+use crate::error::reason_table;
 use crate::store_path::StorePath;
 
 /// How a machine comes to run a closure.
@@ -140,20 +141,18 @@ impl Outcome {
         }
     }
 
-    /// A condition's reason.
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::Succeeded => "Activated",
-            Self::Rejected => "ActivationRejected",
-            Self::ActivationScriptFailed => "ActivationScriptFailed",
-            Self::UnitsFailed => "UnitsFailed",
-            Self::Locked => "ActivationLocked",
-            Self::RebootRequired => "RebootRequired",
-            Self::ProfileNotSet => "ProfileNotSet",
-            Self::RolledBack => "RolledBack",
-            Self::Interrupted => "ActivationInterrupted",
-            Self::Failed { .. } => "ActivationFailed",
-        }
+    reason_table! {
+        /// A condition's reason.
+        Succeeded => "Activated",
+        Rejected => "ActivationRejected",
+        ActivationScriptFailed => "ActivationScriptFailed",
+        UnitsFailed => "UnitsFailed",
+        Locked => "ActivationLocked",
+        RebootRequired => "RebootRequired",
+        ProfileNotSet => "ProfileNotSet",
+        RolledBack => "RolledBack",
+        Interrupted => "ActivationInterrupted",
+        Failed => "ActivationFailed",
     }
 
     /// Whether the machine did what was asked, perhaps still owing a reboot.

@@ -360,42 +360,56 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// The class of this error as a condition's reason: CamelCase, from a closed set.
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::Parse(_) => "InvalidValue",
-            Self::Spawn { .. } => "ToolMissing",
-            Self::Timeout { .. } => "Timeout",
-            Self::ToolFailed { .. } => "ToolFailed",
-            Self::BadOutput { .. } => "BadOutput",
-            Self::NixTooOld { .. } => "NixTooOld",
-            Self::PrivateDir { .. } => "PrivateDirUnusable",
-            Self::SourceUnreachable { .. } => "SourceUnreachable",
-            Self::SourceDenied { .. } => "SourceDenied",
-            Self::SourceKeyMismatch { .. } => "SourceKeyMismatch",
-            Self::RefNotFound { .. } => "RefNotFound",
-            Self::Dirty { .. } => "FlakeDirty",
-            Self::Unlocked { .. } => "FlakeUnlocked",
-            Self::LockMismatch { .. } => "LockMismatch",
-            Self::SourceChanged { .. } => "SourceChanged",
-            Self::FlakeBroken { .. } => "FlakeBroken",
-            Self::FlakeTooLarge { .. } => "FlakeTooLarge",
-            Self::BuildFailed { .. } => "BuildFailed",
-            Self::BuilderLost { .. } => "BuilderLost",
-            Self::Roots { .. } => "RootsUnusable",
-            Self::UnsignedRefused { .. } => "UnsignedRefused",
-            Self::HostKeyMismatch { .. } => "HostKeyMismatch",
-            Self::AuthFailed { .. } => "AuthFailed",
-            Self::Unreachable { .. } => "Unreachable",
-            Self::HostTimeout { .. } => "HostTimeout",
-            Self::CommandFailed { .. } => "CommandFailed",
-            Self::DiskFull { .. } => "DiskFull",
-            Self::ActivationRefused { .. } => "ActivationRefused",
-            Self::NotRebooted { .. } => "NotRebooted",
-            Self::InstallRefused { .. } => "InstallRefused",
-            Self::InstallFailed { .. } => "InstallFailed",
+/// Makes `reason`, and the set of all that it may say, from one table.
+macro_rules! reason_table {
+    ($(#[$doc:meta])* $($variant:ident => $reason:literal),* $(,)?) => {
+        /// All that [`Self::reason`] may say.
+        pub const REASONS: &[&str] = &[$($reason),*];
+
+        $(#[$doc])*
+        pub const fn reason(&self) -> &'static str {
+            match self {
+                $(Self::$variant { .. } => $reason),*
+            }
         }
+    };
+}
+pub(crate) use reason_table;
+
+impl Error {
+    reason_table! {
+        /// The class of this error as a condition's reason: CamelCase, from a closed set.
+        Parse => "InvalidValue",
+        Spawn => "ToolMissing",
+        Timeout => "Timeout",
+        ToolFailed => "ToolFailed",
+        BadOutput => "BadOutput",
+        NixTooOld => "NixTooOld",
+        PrivateDir => "PrivateDirUnusable",
+        SourceUnreachable => "SourceUnreachable",
+        SourceDenied => "SourceDenied",
+        SourceKeyMismatch => "SourceKeyMismatch",
+        RefNotFound => "RefNotFound",
+        Dirty => "FlakeDirty",
+        Unlocked => "FlakeUnlocked",
+        LockMismatch => "LockMismatch",
+        SourceChanged => "SourceChanged",
+        FlakeBroken => "FlakeBroken",
+        FlakeTooLarge => "FlakeTooLarge",
+        BuildFailed => "BuildFailed",
+        BuilderLost => "BuilderLost",
+        Roots => "RootsUnusable",
+        UnsignedRefused => "UnsignedRefused",
+        HostKeyMismatch => "HostKeyMismatch",
+        AuthFailed => "AuthFailed",
+        Unreachable => "Unreachable",
+        HostTimeout => "HostTimeout",
+        CommandFailed => "CommandFailed",
+        DiskFull => "DiskFull",
+        ActivationRefused => "ActivationRefused",
+        NotRebooted => "NotRebooted",
+        InstallRefused => "InstallRefused",
+        InstallFailed => "InstallFailed",
     }
 
     /// Whether trying again can help although nobody changes a specification, a repository or a

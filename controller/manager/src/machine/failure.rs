@@ -6,6 +6,9 @@ use crate::kube::ApiError;
 use crate::outcome::{Class, Failure};
 use crate::secret::SecretError;
 
+/// The reason of a machine without a closure.
+const NO_CLOSURE: &str = "NoClosure";
+
 /// What can go wrong with a Machine.
 #[derive(Debug, thiserror::Error)]
 pub enum MachineFailure {
@@ -76,6 +79,16 @@ pub enum MachineFailure {
     Delivery(#[from] cim_nixos::Error),
 }
 
+impl MachineFailure {
+    /// The reason of a delivery that failed, as the status remembers it in `text`. Another text was
+    /// written by another version.
+    pub(super) fn remembered(text: &str) -> &'static str {
+        let known = [cim_nixos::Outcome::REASONS, cim_nixos::Error::REASONS, &[NO_CLOSURE]];
+        let mut known = known.into_iter().flatten();
+        known.find(|known| **known == text).copied().unwrap_or("DeliveryFailed")
+    }
+}
+
 impl Failure for MachineFailure {
     fn reason(&self) -> &'static str {
         match self {
@@ -83,7 +96,7 @@ impl Failure for MachineFailure {
             Self::Invalid { .. } => reasons::INVALID_SPEC,
             Self::Secret(error) => error.reason(),
             Self::Api(error) => error.reason(),
-            Self::NoClosure(_) => "NoClosure",
+            Self::NoClosure(_) => NO_CLOSURE,
             Self::Corrupt(_) => "Corrupt",
             Self::Unreachable { reason, .. }
             | Self::Activation { reason, .. }
@@ -112,4 +125,42 @@ impl Failure for MachineFailure {
 
 fn needs_a_person(reason: &str) -> bool {
     matches!(reason, "HostKeyMismatch" | "AuthFailed" | "BadOutput")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_keeps_its_reason_when_it_is_remembered() {
+        let closure = || "/nix/store/x".to_owned();
+        let activation = |outcome: cim_nixos::Outcome| MachineFailure::Activation {
+            reason: outcome.reason(),
+            closure: closure(),
+            outcome: outcome.to_string(),
+        };
+        let failures = [
+            activation(cim_nixos::Outcome::RolledBack),
+            activation(cim_nixos::Outcome::Failed { status: 3 }),
+            MachineFailure::NoClosure("lost".to_owned()),
+            MachineFailure::Delivery(cim_nixos::Error::NixTooOld {
+                found: "2.3".to_owned(),
+                wants: "2.18",
+            }),
+            MachineFailure::Delivery(cim_nixos::Error::DiskFull {
+                host: "host1".to_owned(),
+                what: "copying".to_owned(),
+                stderr: "no space".to_owned(),
+            }),
+        ];
+        for failure in failures {
+            let again = MachineFailure::Failed {
+                reason: MachineFailure::remembered(failure.reason()),
+                closure: closure(),
+                message: failure.to_string(),
+            };
+            assert_eq!(again.reason(), failure.reason());
+        }
+        assert_eq!(MachineFailure::remembered("OfAnotherVersion"), "DeliveryFailed");
+    }
 }

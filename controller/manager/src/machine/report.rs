@@ -240,7 +240,7 @@ fn outcome(
     }
     if let Some(failed) = failed.filter(|failed| failed.out_path == closure) {
         return Err(MachineFailure::Failed {
-            reason: static_reason(&failed.reason),
+            reason: MachineFailure::remembered(&failed.reason),
             closure,
             message: failed.message.clone(),
         });
@@ -257,21 +257,6 @@ fn outcome(
         Some(Waits::Release(message)) => wait("ReleasePending", message.clone()),
         Some(Waits::Closure(message)) => Err(MachineFailure::NoClosure(message.clone())),
     }
-}
-
-/// Reasons are a closed set, of which a status holds the text.
-fn static_reason(text: &str) -> &'static str {
-    let known = [
-        "RolledBack",
-        "ActivationRejected",
-        "ActivationScriptFailed",
-        "UnitsFailed",
-        "ActivationRefused",
-        "UnsignedRefused",
-        "NoClosure",
-        "ProfileNotSet",
-    ];
-    known.into_iter().find(|known| *known == text).unwrap_or("ActivationFailed")
 }
 
 fn in_sync(assessment: &Assessment, closure: &StorePath, corrupt: Option<&[String]>) -> Judgement {
