@@ -5,12 +5,12 @@ use std::fmt::{self, Display};
 use std::sync::Arc;
 
 use cim_crds::cluster::release::{Release, ReleaseMachine};
-use cim_crds::{Cluster, Progress as Told};
+use cim_crds::{Cluster, ClusterStatus, Progress as Told};
 use cim_nixos::{BuildOptions, Nix, Progress, Root, Signer, Toplevel};
 use futures::{StreamExt, stream};
 use serde::Serialize;
 use tokio::sync::watch;
-use tokio::time::{Duration, Instant, interval};
+use tokio::time::Instant;
 
 use super::Reconciler;
 use super::failure::ClusterFailure;
@@ -20,8 +20,8 @@ use crate::logs::{Kind, keep};
 
 /// Questions to the store at a time.
 const PARALLEL: usize = 4;
-/// How often people are told.
-const TELL: Duration = Duration::from_secs(3);
+/// The longest name of a step, as the schema bounds it.
+const STEP_MAX: usize = 253;
 
 /// One closure to be built and signed, for one or more machines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -98,7 +98,11 @@ pub(super) async fn build(
     let places = builds.iter().map(place).collect::<Result<Vec<_>, _>>()?;
     let began = Instant::now();
     let making = Box::pin(make(nix, signer, builds, &places, options));
-    let made = tell_while(visit, builds.len(), told, making).await;
+    let message = format!("building {} closures", builds.len());
+    let counted = |status: &mut ClusterStatus| {
+        status.progress = Some(counted(&told.borrow(), &message));
+    };
+    let made = visit.tell_while("Building", &message, counted, making).await;
     let result = if made.iter().all(Result::is_ok) { "ok" } else { "error" };
     reconciler.workshop.metrics().external_call("nix", "build", result, began.elapsed());
     let mut failed = Vec::new();
@@ -142,30 +146,12 @@ async fn make(
     made
 }
 
-/// Waits for `work`, and tells people how far it is.
-async fn tell_while<T>(
-    visit: &Visit<'_, Cluster>,
-    closures: usize,
-    told: watch::Receiver<Progress>,
-    work: impl Future<Output = T>,
-) -> T {
-    let mut ticks = interval(TELL);
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            _ = ticks.tick() => {
-                let progress = told.borrow().clone();
-                let message = format!("building {closures} closures");
-                let step = progress.latest.clone().unwrap_or_else(|| message.clone());
-                let counted = Told {
-                    step: step.chars().take(253).collect(),
-                    done: progress.builds.done,
-                    expected: progress.builds.expected,
-                    unit: "derivations".to_owned(),
-                };
-                visit.progress_with("Building", message, |status| status.progress = Some(counted)).await;
-            }
-        }
+/// How far the builds are; `message` is what is told before the first of them has begun.
+fn counted(progress: &Progress, message: &str) -> Told {
+    Told {
+        step: progress.latest.as_deref().unwrap_or(message).chars().take(STEP_MAX).collect(),
+        done: progress.builds.done,
+        expected: progress.builds.expected,
+        unit: "derivations".to_owned(),
     }
 }

@@ -7,12 +7,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::core::object::HasStatus;
 use tokio::sync::Mutex;
+use tokio::time::{Duration, interval};
 
 use super::Seen;
 use super::object::version;
 use crate::kube::{ApiError, Kube};
 use crate::ops::telemetry::chain;
 use crate::status::{Facts, Phase, compose};
+
+/// How often people are told of a long step.
+const TELL: Duration = Duration::from_secs(3);
 
 /// What the steps of a kind get to know of the visit.
 pub struct Visit<'a, K: Kind> {
@@ -90,7 +94,38 @@ impl<'a, K: Kind> Visit<'a, K> {
         }
     }
 
-    /// The same for what must be known before the next effect: a controller that dies right after it
+    /// Waits for `work`, and tells meanwhile, again and again, how far it is: `edit` puts that into
+    /// the kind's own part of the status. The work goes on while the API server is slow, and what
+    /// is being written when it ends is written to the end.
+    pub async fn tell_while<T>(
+        &self,
+        reason: &'static str,
+        message: &str,
+        edit: impl Fn(&mut K::Status),
+        work: impl Future<Output = T>,
+    ) -> T {
+        let mut ticks = interval(TELL);
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                _ = ticks.tick() => {}
+            }
+            let telling = self.progress_with(reason, message, &edit);
+            tokio::pin!(telling);
+            tokio::select! {
+                biased;
+                done = &mut work => {
+                    telling.await;
+                    return done;
+                }
+                () = &mut telling => {}
+            }
+        }
+    }
+
+    /// As [`Self::progress_with`], for what must be known before the next effect: a controller that dies right after it
     /// finds it, and so does the next look of this visit.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use cim_crds::{Machine, MachineStatus, Progress as Told};
 use cim_nixos::{Applied, BuildOptions, Change, Nix, Outcome, Progress, StorePath, Toplevel};
 use cim_plan::Plan;
 use tokio::sync::watch;
-use tokio::time::{Duration, interval};
+use tokio::time::Duration;
 
 use super::assign::assign;
 use super::failure::MachineFailure;
@@ -17,8 +17,6 @@ use crate::driver::{Step, Visit};
 use crate::logs::{Kind, keep};
 use crate::outcome::{Class, Failure, Stop, Wait};
 
-/// How often people are told.
-const TELL: Duration = Duration::from_secs(3);
 /// The longest message of a failed delivery, as the schema bounds it.
 const MESSAGE_MAX: usize = 1000;
 
@@ -108,7 +106,12 @@ async fn deliver(
         reconciler.ahead.note(&host_name(visit), &host, next, nix.limits()).await;
         return Ok(());
     }
-    let applied = tell_while(visit, plan, told, delivering).await?;
+    let phase = plan.changes.iter().find_map(phase);
+    let counted = |status: &mut MachineStatus| {
+        status.delivery_phase = phase.or(status.delivery_phase);
+        status.progress = counted(&told.borrow());
+    };
+    let applied = visit.tell_while("Delivering", &message(plan), counted, delivering).await?;
     judge(visit, delivery, applied).await
 }
 
@@ -193,34 +196,15 @@ fn message(plan: &Plan<Change>) -> String {
     steps.join(", then ")
 }
 
-/// Waits for `work`, and tells people how far it is.
-async fn tell_while<T>(
-    visit: &Visit<'_, Machine>,
-    plan: &Plan<Change>,
-    told: watch::Receiver<Progress>,
-    work: impl Future<Output = T>,
-) -> T {
-    let (message, phase) = (message(plan), plan.changes.iter().find_map(phase));
-    let mut ticks = interval(TELL);
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return done,
-            _ = ticks.tick() => {
-                let bytes = told.borrow().bytes;
-                visit.progress_with("Delivering", message.clone(), |status| {
-                    status.delivery_phase = phase.or(status.delivery_phase);
-                    status.progress = (bytes.expected > 0).then(|| Told {
-                        step: "copying".to_owned(),
-                        done: bytes.done,
-                        expected: bytes.expected,
-                        unit: "bytes".to_owned(),
-                    });
-                }).await;
-            }
-        }
-    }
+/// How many bytes were brought, once it is known how many there are.
+fn counted(progress: &Progress) -> Option<Told> {
+    let bytes = progress.bytes;
+    (bytes.expected > 0).then(|| Told {
+        step: "copying".to_owned(),
+        done: bytes.done,
+        expected: bytes.expected,
+        unit: "bytes".to_owned(),
+    })
 }
 
 const fn phase(change: &Change) -> Option<DeliveryPhase> {
