@@ -6,11 +6,13 @@
 //! observe   the revision now, what it evaluates to, what of that is built and signed
 //! plan      closures to build and sign
 //! apply     builds them, signs them
-//! report    the release, its history;  who may take it now;  whether all of it is available
+//! decide    the release, its history;  who may take it now
+//! report    whether all of it is available
 //! ```
 
 mod approval;
 mod build;
+mod decide;
 mod failure;
 mod gather;
 mod history;
@@ -161,7 +163,8 @@ impl driver::Reconciler for Reconciler {
         if plan.is_empty() {
             self.retain(visit, observed);
         }
-        report::report(visit, &self.caches, desired, observed, status)
+        let recheck = decide::decide(visit, desired, observed, status);
+        report::report(visit, &self.caches, desired, observed, recheck, status)
     }
 
     fn forget(&self, namespace: &str, name: &str) {

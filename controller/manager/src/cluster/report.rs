@@ -10,18 +10,20 @@ use cim_crds::{Cluster, ClusterStatus, Kind, Machine};
 use kube::ResourceExt;
 
 use super::failure::ClusterFailure;
-use super::{Desired, Seen, Shared, history, rollout};
+use super::{Desired, Seen, Shared, rollout};
 use crate::driver::{Report, Visit};
 use crate::outcome::{Failure, Outcome, Wait};
 use crate::scope::Caches;
 use crate::status::Judgement;
 
-/// Counts what belongs to the Cluster, lets the release go on, and judges both.
+/// Counts what belongs to the Cluster, and judges that and the release. `recheck`: when to look
+/// again although nothing else happens.
 pub(super) fn report(
     visit: &Visit<'_, Cluster>,
     caches: &Caches,
     desired: &Desired,
     observed: &Seen,
+    recheck: Option<Duration>,
     status: &mut ClusterStatus,
 ) -> Report<Shared> {
     let (namespace, name) = (visit.namespace(), visit.name());
@@ -31,13 +33,7 @@ pub(super) fn report(
     let counted = Tally::of(machines.iter().copied());
     let counted_services = Tally::of(services);
 
-    status.approval.clone_from(&desired.approval);
     status.progress = None;
-    if let Ok(release) = observed {
-        // After a failure the release before stays: machines go on with what they run.
-        history::replace(status, release.clone(), visit.now());
-    }
-    let recheck = roll_out(visit, desired, &machines, status);
     status.fqdn = caches
         .domains
         .get(namespace, &visit.object().spec.domain)
@@ -65,23 +61,6 @@ pub(super) fn report(
         Ok(Outcome::Done { message: everything(&counted, &counted_services), requeue: recheck })
     });
     Report::new(conditions, outcome)
-}
-
-/// Lets the release go on, and says when to look again if nothing else happens.
-fn roll_out(
-    visit: &Visit<'_, Cluster>,
-    desired: &Desired,
-    machines: &[&Machine],
-    status: &mut ClusterStatus,
-) -> Option<Duration> {
-    let release = status.release.as_ref().filter(|release| release.digest.is_some())?;
-    // Waves and windows that cannot be read let nobody begin.
-    let (waves, calendar) = desired.order.as_ref().ok()?;
-    let (opening, now) = (calendar.at(visit.now().0), visit.now());
-    let (next, recheck) =
-        rollout::advance(visit.object(), release, waves.clone(), machines, opening, now);
-    status.rollout = Some(next);
-    recheck
 }
 
 /// How the visit ends, unless all is as it should be: the first thing that is not.
