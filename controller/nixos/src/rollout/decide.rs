@@ -48,7 +48,9 @@ pub struct Decision {
 ///    its policy permits, and all have been so for `soak`; whoever relapses restarts the soak. A
 ///    failed machine therefore holds the next wave even if `abort_after` tolerates it. One that
 ///    already did not answer before its turn came does not, if another one of its wave runs the
-///    release; it is admitted when it answers.
+///    release; it is admitted when it answers. Machines that come when all waves have passed go
+///    through them in the same order, each wave soaking, but what runs the release already does
+///    not hold them up.
 /// 5. A machine that serves is admitted, or may reboot, only while fewer than `max_unavailable` do
 ///    not serve. One that answers and is unhealthy may be admitted beyond that, since it costs
 ///    nothing; one that does not answer never is. At most `max_unavailable`, and `parallelism`,
@@ -93,16 +95,22 @@ fn hear_retry(policy: &Policy, fleet: &Fleet, state: &mut State) {
     if state.retry.as_ref() == retry || revoke::goes_on(policy, fleet, state) {
         return;
     }
-    if retry.is_some() && !state.failed.is_empty() {
+    if retry.is_some() && (state.aborted || !state.failed.is_empty()) {
         *state = state.begin_again(retry);
     } else {
         state.retry = retry.cloned();
     }
 }
 
+/// A machine of the same name that comes later is another one: nobody has looked at it yet.
 fn forget_the_gone(fleet: &Fleet, state: &mut State) {
-    for names in [&mut state.admitted, &mut state.rebooting, &mut state.revoked] {
-        names.retain(|name| fleet.machines.contains_key(name));
+    let is_there = |name: &String| {
+        let machine = fleet.machines.get(name);
+        machine.is_some_and(|machine| machine.standing != Standing::Unknown)
+    };
+    let State { admitted, rebooting, failed, revoked, .. } = state;
+    for names in [admitted, rebooting, failed, revoked] {
+        names.retain(is_there);
     }
 }
 

@@ -233,6 +233,9 @@ impl View<'_> {
 
     fn failures(&self) -> String {
         let failed: Vec<&String> = self.state.failed.iter().collect();
+        if failed.is_empty() {
+            return "what failed is gone".to_owned();
+        }
         format!("failed: {}", enumerate(&failed))
     }
 

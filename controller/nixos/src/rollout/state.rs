@@ -20,7 +20,8 @@ pub struct State {
     pub attempt: u32,
     /// The last wish to try again that was heard.
     pub retry: Option<String>,
-    /// The wave that is being worked on, counted from 0.
+    /// The wave that is being worked on, counted from 0. It goes back for machines that come when
+    /// all waves have passed.
     pub wave: usize,
     /// Since when all machines up to that wave are done.
     pub soaking_since: Option<Timestamp>,

@@ -12,6 +12,9 @@ pub(super) fn advance(policy: &Policy, fleet: &Fleet, state: &mut State, now: Ti
     let members = fleet.members(state);
     let last = fleet.wave_count() - 1;
     state.wave = state.wave.min(last);
+    if state.completed {
+        return take_in(policy, &members, state, last, now);
+    }
     // A fleet that nobody takes part in has proven nothing.
     while !state.completed && !members.is_empty() {
         if members.iter().any(|member| holds(member, &members, state)) {
@@ -27,6 +30,46 @@ pub(super) fn advance(policy: &Policy, fleet: &Fleet, state: &mut State, now: Ti
         } else {
             state.wave += 1;
         }
+    }
+}
+
+/// Those that come after the release was complete go through the waves as well, one wave after the
+/// other. What ran the release before has proven it, and holds up nobody if it is down now.
+fn take_in(
+    policy: &Policy,
+    members: &[Member<'_>],
+    state: &mut State,
+    last: usize,
+    now: Timestamp,
+) {
+    let coming = members.iter().filter(|member| is_coming(member, state));
+    let next = coming.map(|member| member.wave).min().unwrap_or(last);
+    if next <= state.wave || !soaks(policy, members, state, now) {
+        state.wave = next;
+        state.soaking_since = None;
+    }
+}
+
+/// Whether it is still to run the release that is complete elsewhere. To admit it, or to let it
+/// reboot, does not change this.
+fn is_coming(member: &Member<'_>, state: &State) -> bool {
+    match member.standing {
+        Standing::Updated => member.reboot.is_some_and(|policy| policy != RebootPolicy::Never),
+        Standing::Updating
+        | Standing::Staged
+        | Standing::StagedBack
+        | Standing::Outdated
+        | Standing::Blocked
+        | Standing::Failed { .. }
+        | Standing::Unknown => true,
+        // What has the release and is ill has been through its wave.
+        Standing::Unhealthy => !member.took,
+        // One that has never answered may not even be there yet.
+        Standing::Unreachable => {
+            let begun = state.admitted.contains(member.name) && !member.took;
+            begun || state.rebooting.contains(member.name)
+        }
+        Standing::Exempt => false,
     }
 }
 
@@ -67,7 +110,7 @@ pub(super) fn is_left_behind(member: &Member<'_>, members: &[Member<'_>], state:
 
 /// Whether it is this machine's turn to be admitted, as far as the waves go.
 pub(super) fn is_due(member: &Member<'_>, state: &State) -> bool {
-    (state.completed || member.wave <= state.wave)
+    member.wave <= state.wave
         && matches!(
             member.standing,
             Standing::Outdated | Standing::StagedBack | Standing::Unhealthy

@@ -25,12 +25,17 @@ fn reboot_policies() -> impl Strategy<Value = RebootPolicy> {
 }
 
 fn hosts() -> impl Strategy<Value = Vec<Host>> {
+    prop::collection::vec(host(1), 1..8)
+}
+
+/// A machine that runs that release.
+fn host(runs: u32) -> impl Strategy<Value = Host> {
     let permitted = select(vec![RebootPolicy::InWindow, RebootPolicy::Immediately]);
     let host = (0..3_usize, prop::bool::weighted(0.1), prop::option::weighted(0.2, permitted));
-    let host = host.prop_map(|(wave, unchanged, by_reboot)| Host {
+    host.prop_map(move |(wave, unchanged, by_reboot)| Host {
         wave,
         unchanged,
-        runs: 1,
+        runs,
         staged: None,
         by_reboot,
         job: None,
@@ -39,8 +44,7 @@ fn hosts() -> impl Strategy<Value = Vec<Host>> {
         suspended: false,
         failed: None,
         reboot: None,
-    });
-    prop::collection::vec(host, 1..8)
+    })
 }
 
 fn ends() -> impl Strategy<Value = End> {
@@ -53,22 +57,24 @@ fn ends() -> impl Strategy<Value = End> {
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let host = || 0..8_usize;
+    let index = || 0..8_usize;
     let flag = || prop::bool::weighted(0.7);
     let event = prop_oneof![
         30 => prop::bool::weighted(0.2).prop_map(|dies| Event::Decide { dies }),
-        40 => (host(), ends()).prop_map(|(host, end)| Event::Step { host, end }),
+        40 => (index(), ends()).prop_map(|(host, end)| Event::Step { host, end }),
         10 => (1..90_i64).prop_map(|seconds| Event::Pass { seconds }),
-        2 => (host(), flag()).prop_map(|(host, answers)| Event::Answers { host, answers }),
-        2 => (host(), flag()).prop_map(|(host, well)| Event::Well { host, well }),
-        1 => (host(), any::<bool>())
+        2 => (index(), flag()).prop_map(|(host, answers)| Event::Answers { host, answers }),
+        2 => (index(), flag()).prop_map(|(host, well)| Event::Well { host, well }),
+        1 => (index(), any::<bool>())
             .prop_map(|(host, suspended)| Event::Suspended { host, suspended }),
-        2 => (host(), reboot_policies())
+        2 => (index(), reboot_policies())
             .prop_map(|(host, policy)| Event::OwesReboot { host, policy }),
         2 => flag().prop_map(|open| Event::Window { open }),
         1 => any::<bool>().prop_map(|paused| Event::Paused { paused }),
         1 => Just(Event::Release),
         1 => (0..3_u8).prop_map(|token| Event::Retry { token }),
+        2 => host(0).prop_map(|host| Event::Joins { host }),
+        1 => index().prop_map(|host| Event::Leaves { host }),
     ];
     prop::collection::vec(event, 0..150)
 }

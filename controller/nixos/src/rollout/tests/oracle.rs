@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::*;
-use super::world::World;
+use super::world::{Host, World};
 
 impl World {
     pub(super) fn assert_lawful(&mut self, fleet: &Fleet, decision: &Decision) {
@@ -18,6 +18,9 @@ impl World {
             new.revoked.iter().filter(|name| !before(&old.revoked, name)).collect();
         self.assert_budget(fleet, new, &admitted, &rebooting, &told);
 
+        for names in [&new.admitted, &new.rebooting, &new.failed, &new.revoked] {
+            assert!(names.iter().all(|name| self.hosts.contains_key(name)), "{names:?} are gone");
+        }
         for (name, host) in self.hosts.iter().filter(|(_, host)| host.answers && !host.suspended) {
             let failed = host.failed == Some((self.release, new.attempt)) && host.job.is_none();
             assert!(!failed || new.failed.contains(name), "the failure of {name} is seen");
@@ -38,11 +41,32 @@ impl World {
         assert!(told.is_empty() || (new.aborted && !self.policy.paused));
         for name in &admitted {
             let machine = &fleet.machines[*name];
-            assert!(new.completed || self.hosts[*name].wave <= new.wave, "{name} is out of order");
+            assert!(self.hosts[*name].wave <= new.wave, "{name} is out of order");
+            if same && old.completed {
+                self.assert_comes_in_order(name);
+            }
             assert_ne!(machine.standing, Standing::Exempt);
             assert_ne!(machine.standing, Standing::Unreachable, "nobody can begin there");
         }
         self.assert_waves(fleet, &decision.state, same);
+    }
+
+    /// A machine that came when all was complete follows those of earlier waves that came as well,
+    /// and only when these have soaked.
+    fn assert_comes_in_order(&self, name: &String) {
+        let wave = self.hosts[name].wave;
+        let soak = i64::try_from(self.policy.soak.as_secs()).unwrap();
+        let takes_part = |host: &Host| host.answers && !host.suspended;
+        for (other, host) in &self.hosts {
+            if host.wave >= wave || !takes_part(host) {
+                continue;
+            }
+            assert!(host.job.is_none(), "{name} is admitted while {other} is changed");
+            let has = host.has(self.release) && host.boots(self.release);
+            assert!(has || !host.well, "{name} is admitted before {other}");
+            let soaked = self.arrived.get(other).is_none_or(|at| self.now - at >= soak);
+            assert!(soaked, "{name} is admitted before {other} has soaked");
+        }
     }
 
     /// Counted anew, from what is true of the machines.

@@ -86,6 +86,14 @@ pub(super) enum Event {
     Retry {
         token: u8,
     },
+    /// A machine is added, by a name that nobody had.
+    Joins {
+        host: Host,
+    },
+    /// A machine is taken out of the Cluster, whatever it is doing. The last one stays.
+    Leaves {
+        host: usize,
+    },
 }
 
 pub(super) struct World {
@@ -99,6 +107,10 @@ pub(super) struct World {
     pub(super) failures: BTreeSet<(u32, u32, String)>,
     /// Since when every decision saw all machines up to the present wave do well.
     pub(super) well_since: Option<i64>,
+    /// When a machine came to have the release that was complete before.
+    pub(super) arrived: BTreeMap<String, i64>,
+    /// How many names were given.
+    named: usize,
 }
 
 fn id(release: u32) -> String {
@@ -141,6 +153,7 @@ impl Host {
 
 impl World {
     pub(super) fn new(policy: Policy, hosts: Vec<Host>) -> Self {
+        let named = hosts.len();
         let hosts = hosts.into_iter().enumerate().map(|(n, host)| (format!("host{n}"), host));
         let state = State { release: id(1), attempt: 1, completed: true, ..State::default() };
         Self {
@@ -152,6 +165,8 @@ impl World {
             now: 0,
             failures: BTreeSet::new(),
             well_since: None,
+            arrived: BTreeMap::new(),
+            named,
         }
     }
 
@@ -203,7 +218,12 @@ impl World {
         let attempt = self.state.attempt;
         let host = self.hosts.get_mut(name).unwrap();
         if let Some(job) = host.job {
+            let had = host.boots(self.release) && host.has(self.release);
             host.finish(job, end);
+            let counts = self.state.completed && !host.suspended;
+            if counts && !had && host.boots(self.release) && host.has(self.release) {
+                self.arrived.insert(name.to_owned(), self.now);
+            }
             if let Some((release, attempt)) = host.failed {
                 self.failures.insert((release, attempt, name.to_owned()));
             }
@@ -233,24 +253,28 @@ impl World {
     }
 
     pub(super) fn happen(&mut self, event: &Event) {
-        let name = |n: usize| format!("host{}", n % self.hosts.len());
+        let name = |n: usize| self.hosts.keys().nth(n % self.hosts.len()).unwrap().clone();
         let host_name = match event {
             Event::Step { host, .. }
             | Event::Answers { host, .. }
             | Event::Well { host, .. }
             | Event::Suspended { host, .. }
-            | Event::OwesReboot { host, .. } => name(*host),
+            | Event::OwesReboot { host, .. }
+            | Event::Leaves { host } => name(*host),
             _ => name(0),
         };
         let host = self.hosts.get_mut(&host_name).unwrap();
         match *event {
             Event::Answers { answers, .. } => host.answers = answers,
             Event::Well { well, .. } => host.well = well,
-            Event::Suspended { suspended, .. } => host.suspended = suspended,
+            Event::Suspended { suspended, .. } => {
+                host.suspended = suspended;
+                // Nobody waits for whoever takes no part.
+                self.arrived.remove(&host_name);
+            }
             Event::OwesReboot { policy, .. } if host.staged.is_none() => {
                 host.reboot = Some(policy);
             }
-            Event::OwesReboot { .. } => {}
             Event::Step { end, .. } => self.step(&host_name, end),
             Event::Decide { dies } => drop(self.decide(dies)),
             Event::Pass { seconds } => self.now += seconds,
@@ -258,6 +282,15 @@ impl World {
             Event::Paused { paused } => self.policy.paused = paused,
             Event::Release => self.release += 1,
             Event::Retry { token } => self.policy.retry = Some(token.to_string()),
+            Event::Joins { ref host } => {
+                self.hosts.insert(format!("host{}", self.named), host.clone());
+                self.named += 1;
+            }
+            Event::Leaves { .. } if self.hosts.len() > 1 => {
+                self.hosts.remove(&host_name);
+                self.arrived.remove(&host_name);
+            }
+            Event::OwesReboot { .. } | Event::Leaves { .. } => {}
         }
     }
 
