@@ -178,6 +178,7 @@ fn in_the_shop() -> Vec<Case> {
         rollout::what_was_drifted_or_rots_is_seen,
         rollout::windows_and_pause_hold,
         rollout::a_reboot_follows_its_policy,
+        rollout::a_clock_that_jumps_harms_nothing,
     ]
 }
 

@@ -7,9 +7,11 @@
 //! leader    two controllers
 //! tampered  sources, approvals, machines and stores that are not as they were
 //! waiting   windows
+//! clock     the controller's clock is set
 //! reboot    reboots by policy
 //! ```
 
+mod clock;
 mod journal;
 mod killed;
 mod leader;
@@ -21,6 +23,7 @@ mod waiting;
 use std::{error::Error, time::Duration};
 
 pub(crate) use self::{
+    clock::a_clock_that_jumps_harms_nothing,
     killed::killed_after_every_effect,
     leader::two_controllers_act_as_one,
     reboot::a_reboot_follows_its_policy,

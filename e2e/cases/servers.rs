@@ -123,6 +123,7 @@ pub(crate) async fn the_controllers_container_is_like_its_pod(lab: &Lab) -> Outc
         namespace: "pod".into(),
         service_account: "sleeper".into(),
         args: vec!["1h".into()],
+        own_clock: false,
     })?;
     lab.start_controller(&controller).await?;
     controller.running().await?;

@@ -109,6 +109,7 @@ impl Home {
                 format!("--lease-namespace={}", estate.system),
                 "--log-format=text".into(),
             ],
+            own_clock: false,
         })?;
         let cimctl = programs.cimctl.clone();
         let releases = AtomicU32::new(1);
@@ -165,6 +166,12 @@ impl Home {
     pub fn replica(&self, replica: u8) -> Result<Controller> {
         let config = self.controller.config().clone();
         self.lab.controller(ControllerConfig { replica, ..config })
+    }
+
+    /// As [`Home::replica`], with a clock that can be moved.
+    pub fn replica_with_clock(&self, replica: u8) -> Result<Controller> {
+        let config = self.controller.config().clone();
+        self.lab.controller(ControllerConfig { replica, own_clock: true, ..config })
     }
 
     /// The file of cimctl.

@@ -116,12 +116,13 @@ fn verifies(machine: &Machine, now: &Time) -> bool {
         // One that was found corrupt is looked at again: somebody may have mended it.
         return in_sync.reason == "Corrupt";
     }
-    let since = in_sync.last_transition_time.0;
     let read = status.verification.as_ref().and_then(|verification| verification.time.as_ref());
-    let last = read.map_or(since, |read| read.0.max(since));
+    // What a clock that has gone back says was later says nothing.
+    let past = |time: &&Time| time.0 <= now.0;
+    let last = [Some(&in_sync.last_transition_time), read].into_iter().flatten().filter(past).max();
     let interval = machine.spec.activation.verify_interval.as_std();
     let interval = jiff::SignedDuration::try_from(interval).unwrap_or(jiff::SignedDuration::MAX);
-    now.0.duration_since(last) >= interval
+    last.is_none_or(|last| now.0.duration_since(last.0) >= interval)
 }
 
 /// Provisioning is not carried out yet; saying so beats waiting for a machine that nobody makes.

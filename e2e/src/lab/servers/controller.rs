@@ -2,7 +2,7 @@
 //! Nix store, and the files and variables by which a pod finds its API server.
 
 use std::{
-    fs,
+    env, fs,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -29,6 +29,8 @@ const HOME: &str = "/var/lib/cim-controller";
 const BINARY: &str = "/usr/local/bin/cim-controller";
 const HTTP: u16 = 8080;
 const GRACE: Duration = Duration::from_secs(40);
+/// By how much its own clock is off, as libfaketime reads it.
+const CLOCK: &str = "/etc/cim-clock";
 
 const NIX_CONF: &str = "experimental-features = nix-command flakes
 build-users-group =
@@ -50,6 +52,9 @@ pub struct ControllerConfig {
     pub service_account: String,
     /// Its arguments.
     pub args: Vec<String>,
+    /// Whether it has a clock of its own, which [`Controller::set_clock`] moves. Containers share that
+    /// of their machine otherwise.
+    pub own_clock: bool,
 }
 
 /// The controller's container; it keeps its files when the controller is killed and started again.
@@ -77,6 +82,7 @@ impl Controller {
         root.give(USER, "/nix")?;
         let binary = root.path(BINARY);
         fs::copy(&config.binary, &binary).during("copy the controller to", &binary)?;
+        root.write(CLOCK, "+0", 0o644)?;
         let log = inside.logs().join(format!("{name}.log"));
         Ok(Self { config, name, root, container: Mutex::new(None), log })
     }
@@ -106,7 +112,8 @@ impl Controller {
             let (host, port) = (network::GATEWAY, kubernetes::PORT);
             format!("KUBERNETES_SERVICE_HOST={host} KUBERNETES_SERVICE_PORT={port}")
         };
-        let script = script(&self.name, self.address(), &access, &self.config.args);
+        let variables = if self.config.own_clock { access + " " + &own_clock() } else { access };
+        let script = script(&self.name, self.address(), &variables, &self.config.args);
         let payload = Payload::Script(&script);
         let container =
             Container::start(inside, &self.name, self.address(), &self.root, &payload).await?;
@@ -149,6 +156,16 @@ impl Controller {
             what: "the end of the controller".into(),
             why: status.to_string(),
         })
+    }
+
+    /// Moves the date that the controller reads: so far ahead of that of the machine. It must have
+    /// been prepared with [`ControllerConfig::own_clock`].
+    pub fn set_clock(&self, ahead: Duration) -> Result<()> {
+        // Renamed, so that nobody reads half a number.
+        let new = format!("{CLOCK}.new");
+        self.root.write(&new, format!("+{}", ahead.as_secs()), 0o644)?;
+        let (from, to) = (self.root.path(&new), self.root.path(CLOCK));
+        fs::rename(&from, &to).during("rename", &from)
     }
 
     /// Its resident set in bytes.
@@ -239,7 +256,7 @@ fn not_running() -> LabError {
 }
 
 /// Configures the network as a pod's is before the container's program starts, and drops to the user.
-fn script(name: &str, address: Ipv4Addr, access: &str, args: &[String]) -> String {
+fn script(name: &str, address: Ipv4Addr, variables: &str, args: &[String]) -> String {
     let args: Vec<_> = args.iter().map(|arg| quote(arg)).collect();
     format!(
         "set -e\n\
@@ -250,8 +267,18 @@ fn script(name: &str, address: Ipv4Addr, access: &str, args: &[String]) -> Strin
          exec setpriv --reuid={USER_ID} --regid={USER_ID} --clear-groups --no-new-privs \
            --inh-caps=-all --bounding-set=-all env --ignore-environment HOME={HOME} \
            PATH=/usr/bin:/bin USER={USER} LANG=C.UTF-8 CIM_IDENTITY={name} \
-           {access} {BINARY} {}\n",
+           {variables} {BINARY} {}\n",
         args.join(" ")
+    )
+}
+
+/// The date is read anew each time; what measures durations is left alone, as by a real clock that is
+/// set.
+fn own_clock() -> String {
+    let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", env::consts::ARCH);
+    format!(
+        "LD_PRELOAD={library} FAKETIME_TIMESTAMP_FILE={CLOCK} FAKETIME_NO_CACHE=1 \
+         FAKETIME_DONT_FAKE_MONOTONIC=1"
     )
 }
 

@@ -33,6 +33,7 @@ const PACKAGES: &[&str] = &[
     "knot",
     "knot-dnsutils",
     "libdbi-perl",
+    "libfaketime",
     "nix-bin",
     "openssh-client",
     "openssh-server",
