@@ -1,6 +1,7 @@
 //! NATS operator, accounts and users: claims, push, read back.
 
 pub mod account;
+mod ask;
 mod creds;
 mod error;
 pub mod jetstream;
@@ -15,6 +16,7 @@ pub mod system;
 mod time;
 mod user;
 
+pub use ask::{Answer, Asker, Reply};
 pub use creds::Creds;
 pub use error::{Error, Result};
 pub use login::{Login, login};

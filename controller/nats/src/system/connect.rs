@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use async_nats::ConnectOptions;
 use async_nats::connection::State;
+use async_nats::{ConnectOptions, Event};
+use tokio::sync::mpsc;
 
 use crate::creds::Creds;
 use crate::error::{Error, Result};
@@ -75,6 +76,19 @@ pub(crate) async fn connect(
     name: &str,
     deadlines: Deadlines,
 ) -> Result<async_nats::Client> {
+    // Nobody listens: what the servers say is logged.
+    let (heard, _) = mpsc::channel(1);
+    connect_heard(servers, creds, name, deadlines, heard).await
+}
+
+/// The same; what the servers say went wrong goes to `heard`, as much as fits.
+pub(crate) async fn connect_heard(
+    servers: &[String],
+    creds: &Creds,
+    name: &str,
+    deadlines: Deadlines,
+    heard: mpsc::Sender<String>,
+) -> Result<async_nats::Client> {
     let listed = servers.join(", ");
     let unreachable = |why: String| Error::Unreachable { servers: listed.clone(), why };
     let addresses = servers
@@ -93,7 +107,15 @@ pub(crate) async fn connect(
             let doublings = u32::try_from(attempts.min(6)).unwrap_or(6);
             Duration::from_millis(125 * 2_u64.pow(doublings))
         })
-        .event_callback(|event| async move { tracing::debug!(%event, "nats connection") })
+        .event_callback(move |event| {
+            let heard = heard.clone();
+            async move {
+                tracing::debug!(%event, "nats connection");
+                if let Event::ServerError(error) = event {
+                    drop(heard.try_send(error.to_string()));
+                }
+            }
+        })
         .connect(addresses);
     match tokio::time::timeout(deadlines.connect, connecting).await {
         Ok(Ok(client)) => Ok(client),

@@ -8,6 +8,6 @@ mod gather;
 mod reply;
 mod requests;
 
-pub(crate) use connect::connect;
 pub use connect::{Deadlines, SystemClient};
+pub(crate) use connect::{connect, connect_heard};
 pub use reply::{Ack, Lookup, Server};
