@@ -3,12 +3,19 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{atomic, dns_name, non_empty, pattern, positive, subject, text};
+use crate::schema::{
+    atomic, dns_name, nats_name, non_empty, pattern, positive, rule, subject, text,
+};
+use crate::v1alpha1::common::SecretRef;
 use crate::v1alpha1::duration::Duration;
 
 /// How a new closure takes effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = rule(
+    "!has(self.checks) || self.checks.all(c, !has(c.nats) || has(c.nats.account))",
+    "a nats check of a Machine needs account: the account of its Domain in which it is asked",
+))]
 pub struct Activation {
     /// When a reboot that is owed may happen. Default: InWindow.
     #[serde(default)]
@@ -20,7 +27,8 @@ pub struct Activation {
     #[schemars(transform = positive)]
     pub confirm_timeout: Duration,
 
-    /// What must hold before the new closure is confirmed. Default: a new SSH connection works.
+    /// What must hold before the new closure is confirmed, and while it runs for the machine to be
+    /// Healthy. Default: a new SSH connection works.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = atomic(32))]
     pub checks: Vec<Check>,
@@ -108,6 +116,10 @@ pub struct TcpCheck {
 /// An HTTP request is answered with the expected status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = rule(
+    "!has(self.caSecretRef) || (has(self.scheme) && self.scheme == 'Https')",
+    "caSecretRef needs scheme Https",
+))]
 pub struct HttpCheck {
     /// The path, with a leading slash. Default: `/`.
     #[serde(default = "default_path")]
@@ -119,10 +131,15 @@ pub struct HttpCheck {
     /// Http or Https. Default: Http.
     #[serde(default)]
     pub scheme: Scheme,
-    /// The Host header, and the name in TLS. Default: the machine's address.
+    /// The Host header, and with Https the name that the certificate must be for. Default: the
+    /// machine's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = dns_name)]
     pub host: Option<String>,
+    /// With Https: the Secret with the certificates (PEM, in the key `ca.crt`) of the authorities by
+    /// which the server is judged, instead of the controller's own roots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretRef>,
     /// The status that is expected, 100 to 599. Default: any of 200 to 399.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 100, max = 599))]
@@ -143,24 +160,46 @@ pub enum Scheme {
     Https,
 }
 
-/// A NATS request is answered.
+/// A NATS request is answered: somebody replies in time, not with the error of a service
+/// (`Nats-Service-Error-Code`), and with the text that is expected, if one is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = rule(
+    "!has(self.replyContains) || !has(self.replyEquals)",
+    "at most one of replyContains and replyEquals may be set",
+))]
 pub struct NatsCheck {
-    /// The subject of the request. Example: `qry.web.health`.
+    /// The account of the Domain in which it is asked. Of a Machine's check: required. Of a
+    /// Service's: the Service's own (`nats.account`), not to be set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = nats_name)]
+    pub account: Option<String>,
+    /// The subject of the request, without wildcards. Example: `qry.web.health`.
     #[schemars(transform = subject)]
+    #[schemars(transform = rule(
+        "!self.contains('*') && !self.contains('>')",
+        "must be one subject: a request has no wildcards",
+    ))]
     pub subject: String,
     /// The payload of the request. Default: empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = text(1024))]
     pub payload: Option<String>,
-    /// How long one attempt may take. Default: 5s.
+    /// What the reply must contain. Default: any reply will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(1024))]
+    pub reply_contains: Option<String>,
+    /// What the reply must be, white space at both ends aside. Default: any reply will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(1024))]
+    pub reply_equals: Option<String>,
+    /// How long one attempt may take, the connection included. Default: 5s.
     #[serde(default = "default_timeout")]
     #[schemars(transform = positive)]
     pub timeout: Duration,
 }
 
-/// A command on the machine exits with 0.
+/// A command on the machine exits with 0. It runs as the deploy user, over a new SSH connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CommandCheck {

@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod provider;
+pub mod service_checks;
 pub mod system;
 
 use kube::CustomResource;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use self::{
     activation::Activation,
     provider::Provider,
+    service_checks::ServiceChecks,
     system::{
         DeliveryPhase, Facts, FailedDelivery, Preview, System, SystemState, Target, Verification,
     },
@@ -314,6 +316,11 @@ pub struct MachineStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = text(300), transform = atomic(10))]
     pub delivered: Vec<String>,
+
+    /// The Services on this machine that have checks, as they were seen from it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = map("name", 256))]
+    pub services: Vec<ServiceChecks>,
 
     /// The addresses of this machine, sorted: declared, reported by the provider, or both.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

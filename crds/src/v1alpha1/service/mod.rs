@@ -56,6 +56,10 @@ use crate::schema::{
     "has(self.nats) || self.roles.all(r, !has(r.nats))",
     "roles[].nats needs nats.account of the Service",
 ))]
+#[schemars(transform = rule(
+    "!has(self.checks) || self.checks.all(c, !has(c.nats) || (has(self.nats) && !has(c.nats.account)))",
+    "a nats check of a Service is asked in nats.account of the Service: set that, and no account in the check",
+))]
 pub struct ServiceSpec {
     /// The Cluster (name of the object) that this service runs in. Immutable. Example: `core`.
     #[schemars(transform = dns_name)]
@@ -103,7 +107,8 @@ pub struct ServiceSpec {
     #[schemars(transform = map("name", 64))]
     pub endpoints: Vec<Endpoint>,
 
-    /// What must hold on each of its machines for the service to be Available.
+    /// What must hold on each of its machines for the service to be Available; a nats check holds for
+    /// the service as a whole. A rollout goes on to its next wave only where they hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = atomic(32))]
     pub checks: Vec<Check>,
