@@ -1,178 +1,172 @@
-//! Checks that are made from here: does a machine serve?
+//! Checks: what must hold for a machine, or for a service on its machines.
+//!
+//! ```text
+//! resolve   a spec's checks, with the keys and certificates that they need ─► Check
+//! probe     TCP and HTTP, from here to an address
+//! tls       the same over TLS
+//! request   NATS, from here, in an account
+//! command   a program, on the machine
+//! ```
+//!
+//! A check that could not be made says nothing of what it asks for: [`Verdict::Unknown`] is neither
+//! passing nor failing, and never counts as passing.
 
+mod command;
+mod probe;
+mod request;
+mod resolve;
 mod tls;
 
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::net::IpAddr;
 
-use cim_crds::machine::activation::{Check, HttpCheck, Scheme, TcpCheck};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use cim_crds::machine::activation::CommandCheck;
+use cim_nixos::Host;
+use futures::{StreamExt, stream};
 
-/// One check that can be made from here.
+pub(crate) use self::probe::Probe;
+pub(crate) use self::request::Request;
+pub(crate) use self::resolve::Resolver;
+
+/// Checks of one machine or service made at once. Each command is a login of its own, of which sshd
+/// takes ten at a time before it drops some (`MaxStartups`).
+const WIDTH: usize = 4;
+/// The longest message, in bytes: an answer of somebody else may be any length.
+const MESSAGE_MAX: usize = 512;
+
+/// One thing that must hold, with all that it takes to see whether it does.
 #[derive(Clone, Debug)]
-pub(crate) enum Probe {
-    /// A TCP port accepts connections.
-    Tcp {
-        /// The port.
-        port: u16,
-        /// For one attempt.
-        timeout: Duration,
-    },
-    /// An HTTP request is answered with the expected status.
-    Http {
-        /// The port.
-        port: u16,
-        /// The path.
-        path: String,
-        /// The Host header, if not the address.
-        host: Option<String>,
-        /// The expected status; 200 to 399 without.
-        status: Option<u16>,
-        /// Whether to speak TLS, and to believe only a certificate that the system's roots vouch for.
-        tls: bool,
-        /// For one attempt.
-        timeout: Duration,
+pub(crate) enum Check {
+    /// Seen from here, at an address.
+    Probe(Probe),
+    /// Seen from here, in an account.
+    Request(Box<Request>),
+    /// Seen on the machine.
+    Command(CommandCheck),
+    /// Something that it takes is missing.
+    Impossible {
+        /// The check.
+        what: String,
+        /// What is missing, and what to do about it.
+        why: String,
     },
 }
 
-impl Probe {
-    /// Reads a check of the spec; the error names the kind that cannot be made from here.
-    pub(crate) fn new(check: &Check) -> Result<Self, &'static str> {
-        match check {
-            Check::Tcp(TcpCheck { port, timeout }) => {
-                Ok(Self::Tcp { port: *port, timeout: timeout.as_std() })
-            }
-            Check::Http(HttpCheck { path, port, host, status, scheme, timeout }) => {
-                Ok(Self::Http {
-                    port: *port,
-                    path: path.clone(),
-                    host: host.clone(),
-                    status: *status,
-                    tls: *scheme == Scheme::Https,
-                    timeout: timeout.as_std(),
-                })
-            }
-            Check::Nats(_) => Err("a NATS check"),
-            Check::Command(_) => Err("a command check"),
-        }
-    }
+/// What a check says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It holds.
+    Passing,
+    /// Something else was found: which check, and what.
+    Failing(String),
+    /// It could not be made: which check, and why.
+    Unknown(String),
+}
 
-    /// Makes the check once; the error says what was found instead.
-    pub(crate) async fn run(&self, address: IpAddr) -> Result<(), String> {
-        let (Self::Tcp { timeout: deadline, .. } | Self::Http { timeout: deadline, .. }) = self;
-        match timeout(*deadline, self.attempt(address)).await {
-            Ok(found) => found.map_err(|why| format!("{self}: {why}")),
-            Err(_) => Err(format!("{self}: no answer within {deadline:?}")),
-        }
-    }
+/// From where a check is made.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// Where the machine is asked.
+    pub(crate) address: Option<IpAddr>,
+    /// Where commands run; `None` where nobody can log in from here.
+    pub(crate) host: Option<&'a Host>,
+}
 
-    async fn attempt(&self, address: IpAddr) -> Result<(), String> {
-        let (Self::Tcp { port, .. } | Self::Http { port, .. }) = self;
-        let target = SocketAddr::new(address, *port);
-        let mut stream =
-            TcpStream::connect(target).await.map_err(|error| error.kind().to_string())?;
-        let Self::Http { path, host, status, tls, .. } = self else { return Ok(()) };
-        let host = host.clone().unwrap_or_else(|| target.to_string());
-        let found = if *tls {
-            let name = host.split(':').next().unwrap_or_default().to_owned();
-            let mut stream = tls::connect(stream, name).await?;
-            get(&mut stream, &host, path).await?
-        } else {
-            get(&mut stream, &host, path).await?
+/// The checks that do not hold, sorted by what they say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Troubles {
+    /// Those that say so.
+    pub(crate) failing: Vec<String>,
+    /// Those that could not be made.
+    pub(crate) unknown: Vec<String>,
+}
+
+impl Check {
+    /// Makes the check once.
+    pub(crate) async fn run(&self, place: Place<'_>) -> Verdict {
+        let verdict = match self {
+            Self::Probe(probe) => match place.address {
+                Some(address) => Box::pin(probe.run(address)).await,
+                None => Verdict::Unknown(format!("{probe}: the machine has no address")),
+            },
+            Self::Request(request) => Box::pin(request.run()).await,
+            Self::Command(check) => Box::pin(command::run(check, place.host)).await,
+            Self::Impossible { what, why } => Verdict::Unknown(format!("{what}: {why}")),
         };
-        let expected = match status {
-            Some(status) => found == *status,
-            None => (200..400).contains(&found),
-        };
-        if expected { Ok(()) } else { Err(format!("status {found}")) }
+        verdict.bounded()
     }
 }
 
-/// Asks for `path` and gives the status of the answer.
-async fn get(
-    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    host: &str,
-    path: &str,
-) -> Result<u16, String> {
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: cim-controller\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await.map_err(|error| error.kind().to_string())?;
-    status_of(stream).await
-}
-
-/// The status of an HTTP answer: all that matters of it.
-async fn status_of(stream: &mut (impl AsyncRead + Unpin)) -> Result<u16, String> {
-    // `HTTP/1.1 200`
-    let mut head = [0; 12];
-    stream.read_exact(&mut head).await.map_err(|_| "the answer is not HTTP".to_owned())?;
-    std::str::from_utf8(&head)
-        .ok()
-        .filter(|head| head.starts_with("HTTP/1."))
-        .and_then(|head| head.get(9..12)?.parse().ok())
-        .ok_or_else(|| "the answer is not HTTP".to_owned())
-}
-
-impl fmt::Display for Probe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Verdict {
+    fn bounded(self) -> Self {
+        let bound = |text: String| match text.floor_char_boundary(MESSAGE_MAX) {
+            end if end < text.len() => format!("{}…", &text[..end]),
+            _ => text,
+        };
         match self {
-            Self::Tcp { port, .. } => write!(f, "TCP port {port}"),
-            Self::Http { port, path, tls, .. } => {
-                write!(f, "{} port {port} {path}", if *tls { "HTTPS" } else { "HTTP" })
-            }
+            Self::Passing => Self::Passing,
+            Self::Failing(message) => Self::Failing(bound(message)),
+            Self::Unknown(message) => Self::Unknown(bound(message)),
         }
     }
+}
+
+impl Troubles {
+    /// Notes what a check says.
+    pub(crate) fn note(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Passing => {}
+            Verdict::Failing(message) => self.failing.push(message),
+            Verdict::Unknown(message) => self.unknown.push(message),
+        }
+    }
+
+    /// Whether all checks hold.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.failing.is_empty() && self.unknown.is_empty()
+    }
+
+    /// All of them for people: what fails first.
+    pub(crate) fn told(&self) -> Vec<String> {
+        let unknown = self.unknown.iter().map(|message| format!("not known: {message}"));
+        self.failing.iter().cloned().chain(unknown).collect()
+    }
+}
+
+/// Makes `checks`, a few at a time; what each says, in their order.
+pub(crate) async fn run_all(checks: &[Check], place: Place<'_>) -> Vec<Verdict> {
+    let mut running = Vec::with_capacity(checks.len());
+    for check in checks {
+        running.push(check.run(place));
+    }
+    stream::iter(running).buffered(WIDTH).collect().await
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
-
     use super::*;
 
-    /// A server that answers every connection with `answer`, and its port.
-    async fn server(answer: &'static [u8]) -> u16 {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
-        let port = listener.local_addr().expect("address").port();
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let mut request = [0; 512];
-                let _ = stream.read(&mut request).await;
-                let _ = stream.write_all(answer).await;
-            }
-        });
-        port
+    #[test]
+    fn what_is_not_known_does_not_hold() {
+        let mut troubles = Troubles::default();
+        troubles.note(Verdict::Passing);
+        assert!(troubles.is_empty());
+        troubles.note(Verdict::Unknown("TCP port 22: the machine has no address".into()));
+        assert!(!troubles.is_empty());
+        troubles.note(Verdict::Failing("TCP port 80: connection refused".into()));
+        assert_eq!(
+            troubles.told(),
+            [
+                "TCP port 80: connection refused",
+                "not known: TCP port 22: the machine has no address"
+            ]
+        );
     }
 
-    fn http(port: u16, status: Option<u16>) -> Probe {
-        let timeout = Duration::from_secs(5);
-        Probe::Http { port, path: "/health".into(), host: None, status, tls: false, timeout }
-    }
-
-    #[tokio::test]
-    async fn an_http_check_judges_the_status() {
-        let local = IpAddr::from([127, 0, 0, 1]);
-        let port = server(b"HTTP/1.1 204 No Content\r\n\r\n").await;
-        assert_eq!(http(port, None).run(local).await, Ok(()));
-        assert_eq!(http(port, Some(204)).run(local).await, Ok(()));
-        let why = http(port, Some(200)).run(local).await.expect_err("another status");
-        assert!(why.contains("/health: status 204"), "{why}");
-        let port = server(b"SSH-2.0-OpenSSH_9.2\r\n").await;
-        let why = http(port, None).run(local).await.expect_err("not HTTP");
-        assert!(why.contains("not HTTP"), "{why}");
-    }
-
-    #[tokio::test]
-    async fn a_closed_port_is_told() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
-        let port = listener.local_addr().expect("address").port();
-        let probe = Probe::Tcp { port, timeout: Duration::from_secs(5) };
-        assert_eq!(probe.run(IpAddr::from([127, 0, 0, 1])).await, Ok(()));
-        drop(listener);
-        let why = probe.run(IpAddr::from([127, 0, 0, 1])).await.expect_err("closed");
-        assert!(why.starts_with(&format!("TCP port {port}")), "{why}");
+    #[test]
+    fn messages_are_bounded_and_stay_text() {
+        let Verdict::Failing(message) = Verdict::Failing("é".repeat(MESSAGE_MAX)).bounded() else {
+            panic!("it fails");
+        };
+        assert!(message.len() <= MESSAGE_MAX + '…'.len_utf8() && message.ends_with('…'));
     }
 }

@@ -8,7 +8,7 @@
 //! | Domain | its Clusters, their Services, the namespace's ObjectReplicas |
 //! | Cluster | its Domain, Machines and Services, the namespace's ObjectReplicas, Clusters promoted from it |
 //! | Machine | its Cluster, that Cluster's Domain and Services |
-//! | Service | its Cluster, that Cluster's Domain, Services that depend on it |
+//! | Service | its Cluster, that Cluster's Domain, Services that depend on it, Machines that have not made its checks |
 //! | ObjectReplica | nobody |
 
 use std::convert::Infallible;
@@ -316,6 +316,28 @@ impl Wakers {
                 if depends {
                     wakers.services.named(&namespace, &other.name_any());
                 }
+            }
+            wakers.checking(&caches, &namespace, service);
+        }
+    }
+
+    /// Wakes the Machines that are to make checks of `service` and have not made those of its present
+    /// spec. Those that have are left alone: a visit costs more than it would tell.
+    fn checking(&self, caches: &Caches, namespace: &str, service: &Service) {
+        if service.spec.checks.is_empty() {
+            return;
+        }
+        let name = service.name_any();
+        let made = |machine: &Machine| {
+            let services = machine.status.iter().flat_map(|status| &status.services);
+            services.into_iter().any(|seen| {
+                seen.name == name && Some(seen.generation) == service.metadata.generation
+            })
+        };
+        let roles = service.status.iter().flat_map(|status| &status.roles);
+        for machine in roles.flat_map(|role| &role.machines) {
+            if caches.machines.get(namespace, machine).is_some_and(|machine| !made(&machine)) {
+                self.machines.named(namespace, machine);
             }
         }
     }

@@ -20,6 +20,8 @@ use kube::ResourceExt;
 
 use super::failure::ClusterFailure;
 
+/// How many Services a message names.
+const SERVICES_NAMED: usize = 3;
 /// The longest message, as the schema bounds it.
 const MESSAGE_MAX: usize = 1000;
 
@@ -59,7 +61,12 @@ pub(super) fn advance(
         machines: members.collect(),
     };
     let policy = policy(&cluster.spec.rollout, cluster);
-    let decision = decide(&policy, &fleet, &state, opening, now.0);
+    let mut decision = decide(&policy, &fleet, &state, opening, now.0);
+    if decision.phase == Phase::Progressing
+        && let Some(told) = not_serving(machines, release)
+    {
+        decision.message = format!("{}; {told}", decision.message);
+    }
     let begins = decision.state.attempt != state.attempt;
     let started = if begins { Some(now.clone()) } else { before.started };
     let recheck = decision.recheck;
@@ -201,7 +208,7 @@ fn standing(machine: &Machine, entry: Option<&ReleaseMachine>, release: &Release
     let ready = is_true(conditions, ConditionType::Ready);
     match (given(&status.target), &status.state) {
         (_, Some(SystemState::Unreachable)) => Standing::Unreachable,
-        (true, _) if in_sync && healthy(status) => Standing::Updated,
+        (true, _) if in_sync && healthy(status) && serves(status) => Standing::Updated,
         (true, Some(SystemState::Staged)) if owes_only_a_reboot(status) => Standing::Staged,
         (false, Some(SystemState::Staged))
             if owes_only_a_reboot(status) && runs(status, wanted) =>
@@ -223,6 +230,29 @@ pub(super) fn is_built(entry: &ReleaseMachine) -> bool {
 /// Whether it answers, its checks hold, and nobody is working on it. What it runs is another matter.
 fn healthy(status: &MachineStatus) -> bool {
     is_true(&status.common.conditions, ConditionType::Healthy) && !is_working(status)
+}
+
+/// Whether the checks of the Services on it hold. They were made on the visit that found the closure,
+/// so they are of it; before the machine has the release they count for nothing, since it may be the
+/// release that brings them.
+fn serves(status: &MachineStatus) -> bool {
+    status.services.iter().all(|service| service.troubles.is_empty())
+}
+
+/// The Services for which machines with the release are waited for.
+fn not_serving(machines: &[&Machine], release: &Release) -> Option<String> {
+    let mut told = Vec::new();
+    for machine in machines {
+        let (name, Some(status)) = (machine.name_any(), &machine.status) else { continue };
+        let entry = release.machines.iter().find(|entry| entry.name == name);
+        let held = standing(machine, entry, release) == Standing::Unhealthy && healthy(status);
+        let services = status.services.iter().filter(|service| !service.troubles.is_empty());
+        told.extend(services.filter(|_| held).map(|service| format!("{} on {name}", service.name)));
+    }
+    (!told.is_empty()).then(|| {
+        told.truncate(SERVICES_NAMED);
+        format!("the checks of Services do not hold: {}", told.join(", "))
+    })
 }
 
 fn runs(status: &MachineStatus, wanted: &String) -> bool {
@@ -261,5 +291,53 @@ pub(super) const fn reason(phase: RolloutPhase) -> &'static str {
         RolloutPhase::Complete => reasons::SUCCEEDED,
         RolloutPhase::Revoking => "Revoking",
         RolloutPhase::Aborted => "RolloutAborted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const CLOSURE: &str = "/nix/store/00000000000000000000000000000000-nixos-system-a";
+
+    fn machine(target: &str, is_serving: bool) -> Machine {
+        let condition = |name: &str| {
+            json!({"type": name, "status": "True", "reason": "Succeeded", "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z"})
+        };
+        let trouble =
+            json!({"check": 0, "result": "Unknown", "message": "TCP port 80: no address"});
+        let troubles = if is_serving { json!([]) } else { json!([trouble]) };
+        let machine = json!({
+            "apiVersion": "cim.dev/v1alpha1", "kind": "Machine",
+            "metadata": {"name": "a", "namespace": "home"},
+            "spec": {"cluster": "core", "provider": {"metal": {}}},
+            "status": {
+                "observedGeneration": 1, "state": "InSync", "target": {"rev": "0", "outPath": target},
+                "conditions": [condition("Reachable"), condition("Healthy"), condition("InSync")],
+                "services": [{"name": "web", "generation": 1, "troubles": troubles}],
+            },
+        });
+        serde_json::from_value(machine).expect("a machine")
+    }
+
+    #[test]
+    fn services_count_once_the_machine_has_the_release() {
+        let entry =
+            json!({"name": "a", "configuration": "a", "outPath": CLOSURE, "narHash": "sha256-x"});
+        let entry: ReleaseMachine = serde_json::from_value(entry).expect("an entry");
+        let release = Release { machines: vec![entry.clone()], ..Release::default() };
+        let stands = |machine: &Machine| standing(machine, Some(&entry), &release);
+        assert_eq!(stands(&machine(CLOSURE, true)), Standing::Updated);
+        let held = machine(CLOSURE, false);
+        assert_eq!(stands(&held), Standing::Unhealthy);
+        let told = not_serving(&[&held], &release).expect("it is told");
+        assert!(told.ends_with("web on a"), "{told}");
+        // The release may be what brings the Service.
+        let before = machine("/nix/store/another", false);
+        assert_eq!(stands(&before), Standing::Outdated);
+        assert_eq!(not_serving(&[&before], &release), None);
     }
 }

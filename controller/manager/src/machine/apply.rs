@@ -4,13 +4,17 @@ use std::path::Path;
 
 use cim_crds::machine::system::{DeliveryPhase, FailedDelivery};
 use cim_crds::{Machine, MachineStatus, Progress as Told};
-use cim_nixos::{Applied, BuildOptions, Change, Nix, Outcome, Progress, StorePath, Toplevel};
+use cim_nixos::{
+    Applied, BuildOptions, Change, Health, Nix, Outcome, Progress, RollbackReason, StorePath,
+    Toplevel,
+};
 use cim_plan::Plan;
 use tokio::sync::watch;
 use tokio::time::Duration;
 
 use super::assign::assign;
 use super::failure::MachineFailure;
+use super::observe::Seen;
 use super::validate::{Delivery, Desired};
 use super::{Reconciler, host_name};
 use crate::driver::{Step, Visit};
@@ -24,6 +28,7 @@ pub(super) async fn apply(
     reconciler: &Reconciler,
     visit: &Visit<'_, Machine>,
     desired: &Desired,
+    seen: &Seen,
     plan: &Plan<Change>,
 ) -> Step<(), Reconciler> {
     let Some(delivery) = &desired.delivery else { return Ok(()) };
@@ -56,8 +61,33 @@ pub(super) async fn apply(
                 .await;
             Err(Stop::Fail(failure))
         }
-        ended => Ok(ended?),
+        Ok(()) => {
+            note_unhealthy(visit, desired, delivery, seen, plan).await;
+            Ok(())
+        }
+        Err(failure) => Err(failure.into()),
     }
+}
+
+/// The machine itself remembers no more than that it was unhealthy; which checks said so is told here.
+async fn note_unhealthy(
+    visit: &Visit<'_, Machine>,
+    desired: &Desired,
+    delivery: &Delivery,
+    seen: &Seen,
+    plan: &Plan<Change>,
+) {
+    let unhealthy = |change: &Change| {
+        matches!(change, Change::Revert { why: Some(RollbackReason::Unhealthy), .. })
+    };
+    let Health::Failing(told) = &seen.health else { return };
+    if !plan.changes.iter().any(unhealthy) {
+        return;
+    }
+    let words = format!("it went back, since its checks did not hold: {}", told.join("; "));
+    let failed = failed(desired, delivery, "RolledBack", &words);
+    let failed = FailedDelivery { time: Some(visit.now().clone()), ..failed };
+    visit.progress_with("RolledBack", words, |status| status.failed = Some(failed)).await;
 }
 
 /// Whether the same again would fail again.

@@ -6,10 +6,13 @@ use cim_crds::conditions::reasons;
 use cim_crds::machine::{Delivery as DeliveryMode, Ssh};
 use cim_crds::{Cluster, Machine};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
 
 use super::Reconciler;
 use super::assign::{Assignment, assign};
 use super::failure::MachineFailure;
+use super::services::{self, ServiceHere};
+use crate::checks::{Check, Resolver};
 use crate::driver::{Step, Visit};
 use crate::outcome::Wait;
 use crate::secret::SecretData;
@@ -34,6 +37,10 @@ pub struct Inputs {
     pub(super) parallelism: u32,
     /// Whether its Cluster's windows let it be changed now.
     pub(super) open: bool,
+    /// What must hold while it runs.
+    pub(super) checks: Vec<Check>,
+    /// The Services on it that have checks.
+    pub(super) services: Vec<ServiceHere>,
     /// The clock.
     pub(super) now: Time,
 }
@@ -79,7 +86,42 @@ pub(super) async fn gather(
     let open = calendar.is_ok_and(|calendar| calendar.at(visit.now().0).is_open());
     let now = visit.now().clone();
     let parallelism = cluster.spec.rollout.parallelism;
-    Ok(Inputs { ssh, private_key, host_keys, assignment, signing_key, parallelism, open, now })
+    let (checks, services) = checks(reconciler, visit, &cluster).await?;
+    Ok(Inputs {
+        ssh,
+        private_key,
+        host_keys,
+        assignment,
+        signing_key,
+        parallelism,
+        open,
+        checks,
+        services,
+        now,
+    })
+}
+
+/// Its own checks, and those of the Services on it.
+async fn checks(
+    reconciler: &Reconciler,
+    visit: &Visit<'_, Machine>,
+    cluster: &Cluster,
+) -> Result<(Vec<Check>, Vec<ServiceHere>), MachineFailure> {
+    let caches = &reconciler.caches;
+    let (kube, namespace) = (visit.kube(), visit.namespace());
+    let domain = caches.domains.get(namespace, &cluster.spec.domain);
+    let resolver = Resolver { kube, namespace, domain: domain.as_deref(), account: None };
+    let own = resolver.resolve(&visit.object().spec.activation.checks).await?;
+    let mut services = Vec::new();
+    for service in services::here(caches, visit.object()) {
+        let account = service.spec.nats.as_ref().map(|nats| nats.account.as_str());
+        services.push(ServiceHere {
+            name: service.name_any(),
+            generation: service.metadata.generation.unwrap_or_default(),
+            checks: Resolver { account, ..resolver }.resolve(&service.spec.checks).await?,
+        });
+    }
+    Ok((own, services))
 }
 
 impl Reconciler {

@@ -3,7 +3,7 @@
 //! ```text
 //! gather    its Cluster's word (assign), credentials for SSH, the signing key
 //! validate  how it is reached;  what it should run, and whether it may be tried;  its checks
-//! observe   what runs, whether it serves, now and then whether its store is what it should be
+//! observe   what runs, whether it and the Services on it serve, now and then whether its store is what it should be
 //! plan      what waits for its turn is brought ahead;  copy, check, test, confirm or go back, reboot;  nothing out of a window
 //! apply     does that, and keeps the log of what failed
 //! report    how it stands, what it was given, what failed on it
@@ -18,6 +18,7 @@ mod health;
 mod observe;
 mod plan;
 mod report;
+mod services;
 mod validate;
 
 use std::sync::Arc;
@@ -91,10 +92,10 @@ impl driver::Reconciler for Reconciler {
         &self,
         visit: &Visit<'_, Machine>,
         desired: &Desired,
-        _seen: &Seen,
+        seen: &Seen,
         plan: &Plan<Change>,
     ) -> Step<(), Self> {
-        apply::apply(self, visit, desired, plan).await
+        apply::apply(self, visit, desired, seen, plan).await
     }
 
     async fn report(

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use cim_crds::Machine;
+use cim_crds::machine::service_checks::ServiceChecks;
 use cim_nixos::{Facts, Health, HostState, Integrity, Observed, StorePath, facts, observe, verify};
 
 use super::failure::MachineFailure;
 use super::validate::Desired;
-use super::{Reconciler, health, host_name};
+use super::{Reconciler, health, host_name, services};
+use crate::checks::Troubles;
 use crate::driver::{Step, Visit};
 
 /// What was seen of a machine.
@@ -17,7 +19,9 @@ pub struct Seen {
     /// What its checks say, while it awaits its confirmation.
     pub(super) health: Health,
     /// The checks that do not hold, where nothing awaits its confirmation.
-    pub(super) failing: Vec<String>,
+    pub(super) troubles: Troubles,
+    /// The Services on it, where nothing awaits its confirmation.
+    pub(super) services: Option<Vec<ServiceChecks>>,
     /// What reading the whole closure said, when that was due.
     pub(super) integrity: Option<Integrity>,
     /// What waits for its turn, where it can be brought and was not.
@@ -53,7 +57,8 @@ pub(super) async fn look(
     let mut seen = Seen {
         observed,
         health: Health::Unasked,
-        failing: vec![],
+        troubles: Troubles::default(),
+        services: None,
         integrity: None,
         bring,
         facts: None,
@@ -69,7 +74,9 @@ pub(super) async fn look(
         seen.health = health::ask(&host, limits, desired, state).await;
         return Ok(seen);
     }
-    seen.failing = health::failing(&host, desired).await;
+    // The machine's own first: where they fail there is little to learn of its Services.
+    seen.troubles = health::troubles(&host, desired).await;
+    seen.services = Some(services::look(&host, desired).await);
     if let Some(closure) = wanted.filter(|closure| desired.verifies && state.current.is(closure)) {
         let verifying = verify(&host, std::slice::from_ref(closure), limits.copy);
         match metrics.external("ssh", "verify", verifying).await {

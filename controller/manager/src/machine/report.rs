@@ -1,5 +1,7 @@
 //! What a Machine's status says.
 
+use std::time::Duration;
+
 use cim_crds::conditions::{ConditionStatus, ConditionType, reasons};
 use cim_crds::machine::system::{
     DeliveryPhase, Facts, FailedDelivery, System, SystemState, Verification,
@@ -16,11 +18,16 @@ use super::failure::MachineFailure;
 use super::observe::Seen;
 use super::plan::Held;
 use super::validate::{Delivery, Desired};
-use super::{apply, plan};
+use super::{apply, plan, services};
+use crate::checks::Troubles;
 use crate::driver::{Report, Visit};
 use crate::outcome::{Outcome, Wait};
 use crate::status::Judgement;
 
+const CHECKS_FAILING: &str = "ChecksFailing";
+const CHECKS_UNKNOWN: &str = "ChecksUnknown";
+/// When to look again at Services that do not serve.
+const SERVICES_AGAIN: Duration = Duration::from_secs(5);
 /// How many closures are remembered as delivered.
 const DELIVERED_MAX: usize = 10;
 
@@ -48,6 +55,9 @@ pub(super) fn report(
     };
     note_reboot(status, state);
     status.system = Some(system(status, state, seen.facts.as_ref()));
+    if let Some(services) = &seen.services {
+        status.services.clone_from(services);
+    }
     if let Some(facts) = &seen.facts {
         status.facts = Some(told(facts));
     }
@@ -65,7 +75,7 @@ pub(super) fn report(
             reason,
             message.clone(),
         ));
-        return Report::new(conditions, undelivered(assignment, reason, message));
+        return Report::new(conditions, undelivered(seen, assignment, reason, message));
     };
     let assessment = assess(&delivery.wanted, &seen.observed);
     if assessment.sync == SyncState::InSync {
@@ -94,17 +104,28 @@ pub(super) fn report(
 
 /// What it runs may be well although nothing of ours is.
 fn healthy(seen: &Seen) -> Judgement {
-    let judge = |status: ConditionStatus, reason, message: String| {
-        Judgement::new(ConditionType::Healthy, status, reason, message)
+    let judge = |status: ConditionStatus, reason, told: Vec<String>| {
+        Judgement::new(ConditionType::Healthy, status, reason, told.join("; "))
     };
-    let failing = match &seen.health {
-        Health::Failing(failing) => failing,
-        Health::Unasked | Health::Passing => &seen.failing,
-    };
-    if failing.is_empty() {
-        return judge(ConditionStatus::True, reasons::SUCCEEDED, "its checks hold".to_owned());
+    if let Health::Failing(failing) = &seen.health {
+        return judge(ConditionStatus::False, CHECKS_FAILING, failing.clone());
     }
-    judge(ConditionStatus::False, "ChecksFailing", failing.join("; "))
+    match unwell(&seen.troubles) {
+        None => judge(ConditionStatus::True, reasons::SUCCEEDED, vec!["its checks hold".into()]),
+        Some(CHECKS_UNKNOWN) => {
+            judge(ConditionStatus::Unknown, CHECKS_UNKNOWN, seen.troubles.unknown.clone())
+        }
+        Some(reason) => judge(ConditionStatus::False, reason, seen.troubles.told()),
+    }
+}
+
+/// Why checks do not hold, in one word.
+fn unwell(troubles: &Troubles) -> Option<&'static str> {
+    match (troubles.failing.is_empty(), troubles.unknown.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some(CHECKS_UNKNOWN),
+        (false, _) => Some(CHECKS_FAILING),
+    }
 }
 
 /// A reboot that does not settle what is owed is not repeated for the same closure.
@@ -127,12 +148,13 @@ fn nothing_delivered(assignment: &Assignment) -> (&'static str, String) {
 }
 
 fn undelivered(
+    seen: &Seen,
     assignment: &Assignment,
     reason: &'static str,
     message: String,
 ) -> Result<Outcome, MachineFailure> {
     match &assignment.waits {
-        None => Ok(Outcome::done(message)),
+        None => Ok(done(seen, message)),
         Some(Waits::Closure(_)) => Err(MachineFailure::NoClosure(message)),
         Some(_) => Ok(Outcome::Wait(Wait::new(reason, message))),
     }
@@ -219,7 +241,7 @@ fn outcome(
     failed: Option<&FailedDelivery>,
 ) -> Result<Outcome, MachineFailure> {
     let closure = delivery.wanted.closure.to_string();
-    let soon = std::time::Duration::from_secs(2);
+    let soon = Duration::from_secs(2);
     let wait = |reason, message: String| Ok(Outcome::Wait(Wait::new(reason, message)));
     match assessment.sync {
         SyncState::Activating => {
@@ -245,18 +267,25 @@ fn outcome(
             message: failed.message.clone(),
         });
     }
-    if !seen.failing.is_empty() {
-        return wait("ChecksFailing", seen.failing.join("; "));
+    if let Some(reason) = unwell(&seen.troubles) {
+        return wait(reason, seen.troubles.told().join("; "));
     }
     match &desired.assignment.waits {
         // It runs what it was given, and that is as it should be until its turn comes.
-        Some(Waits::Turn(_)) | None => Ok(Outcome::done(format!("runs {closure}"))),
+        Some(Waits::Turn(_)) | None => Ok(done(seen, format!("runs {closure}"))),
         Some(Waits::Aborted(message)) => {
-            Ok(Outcome::done(format!("runs {closure}; the newer release is not taken: {message}")))
+            Ok(done(seen, format!("runs {closure}; the newer release is not taken: {message}")))
         }
         Some(Waits::Release(message)) => wait("ReleasePending", message.clone()),
         Some(Waits::Closure(message)) => Err(MachineFailure::NoClosure(message.clone())),
     }
+}
+
+/// Nothing is left to be done with the machine. Services on it that do not serve are looked at again
+/// soon: the rollout, and people, wait for them.
+fn done(seen: &Seen, message: String) -> Outcome {
+    let serves = services::serve(seen.services.as_deref().unwrap_or_default());
+    Outcome::Done { message, requeue: (!serves).then_some(SERVICES_AGAIN) }
 }
 
 fn in_sync(assessment: &Assessment, closure: &StorePath, corrupt: Option<&[String]>) -> Judgement {

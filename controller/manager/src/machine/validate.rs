@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cim_crds::conditions::{ConditionType, find};
 use cim_crds::machine::Delivery as DeliveryMode;
-use cim_crds::machine::activation::{Check as CheckSpec, CommandCheck, OnDrift};
+use cim_crds::machine::activation::OnDrift;
 use cim_crds::machine::provider::Provider;
 use cim_crds::{Machine, annotations};
 use cim_nixos::{
@@ -18,7 +18,8 @@ use kube::ResourceExt;
 use super::assign::Assignment;
 use super::failure::MachineFailure;
 use super::gather::Inputs;
-use crate::checks::Probe;
+use super::services::ServiceHere;
+use crate::checks::Check;
 
 /// What one Machine should run, and how it is reached.
 pub struct Desired {
@@ -31,6 +32,8 @@ pub struct Desired {
     pub(super) parallelism: u32,
     /// What must hold while it runs.
     pub(super) checks: Vec<Check>,
+    /// The Services on it that have checks.
+    pub(super) services: Vec<ServiceHere>,
     /// Where checks are made.
     pub(super) address: Option<IpAddr>,
     /// How long a closure may wait for its checks to hold.
@@ -48,15 +51,6 @@ pub(super) struct Delivery {
     pub(super) wanted: cim_nixos::Desired,
     pub(super) derivation: Option<DerivationPath>,
     pub(super) signing_key: SigningKey,
-}
-
-/// One thing that must hold.
-#[derive(Clone, Debug)]
-pub(super) enum Check {
-    /// Seen from here.
-    Probe(Probe),
-    /// A program on the machine.
-    Command(CommandCheck),
 }
 
 pub(super) fn validate(machine: &Machine, inputs: Inputs) -> Result<Desired, MachineFailure> {
@@ -80,7 +74,6 @@ pub(super) fn validate(machine: &Machine, inputs: Inputs) -> Result<Desired, Mac
     Ok(Desired {
         target,
         delivery: delivery(machine, &inputs)?,
-        checks: checks(&activation.checks)?,
         address: machine.primary_address().or(Some(host)).and_then(|address| address.parse().ok()),
         confirm_timeout: activation.confirm_timeout.as_std(),
         next: next(&inputs.assignment)?,
@@ -88,21 +81,10 @@ pub(super) fn validate(machine: &Machine, inputs: Inputs) -> Result<Desired, Mac
         open: inputs.open,
         reports_drift: activation.on_drift == OnDrift::Report,
         verifies: verifies(machine, &inputs.now),
+        checks: inputs.checks,
+        services: inputs.services,
         assignment: inputs.assignment,
     })
-}
-
-fn checks(checks: &[CheckSpec]) -> Result<Vec<Check>, MachineFailure> {
-    checks
-        .iter()
-        .map(|check| match check {
-            CheckSpec::Command(command) => Ok(Check::Command(command.clone())),
-            other => Probe::new(other).map(Check::Probe).map_err(|what| {
-                let why = format!("{what} is not made by this version");
-                MachineFailure::Unsupported { field: "spec.activation.checks", why }
-            }),
-        })
-        .collect()
 }
 
 /// Reading a closure costs the machine as much as reading all of its files, so it is done rarely: as

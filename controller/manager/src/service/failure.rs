@@ -32,14 +32,6 @@ pub enum ServiceFailure {
         /// The account.
         account: String,
     },
-    /// A field that is read, and cannot be done yet.
-    #[error("{field}: {what} is not supported by this version")]
-    Unsupported {
-        /// The field.
-        field: String,
-        /// What is asked for.
-        what: &'static str,
-    },
     /// A Secret is missing or wrong.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -63,7 +55,6 @@ impl Failure for ServiceFailure {
             Self::Unreadable(_) => "UnreadableObjects",
             Self::Names { reason, .. } => reason,
             Self::NoAccount { .. } => reasons::REFERENCE_NOT_FOUND,
-            Self::Unsupported { .. } => "Unsupported",
             Self::Secret(error) => error.reason(),
             Self::Api(error) => error.reason(),
             Self::Nats(error) => nats_reason(error),
@@ -79,10 +70,7 @@ impl Failure for ServiceFailure {
             Self::Api(error) => error.class(),
             Self::Nats(error) => nats_class(error),
             Self::Told(error) => nats_class(error),
-            Self::Names { .. }
-            | Self::NoAccount { .. }
-            | Self::Unsupported { .. }
-            | Self::Streams(_) => Class::Stalled,
+            Self::Names { .. } | Self::NoAccount { .. } | Self::Streams(_) => Class::Stalled,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Service: one discrete function, whose roles are placed on machines.
 //!
 //! ```text
-//! gather    its Cluster and Domain; the account's keys (made by the Domain), its own credentials
+//! gather    its Cluster and Domain; the account's keys (made by the Domain), its own credentials; what its
+//!           machines saw of its checks
 //! validate  roles ─► machines;  roles ─► users under their signing keys;  streams and buckets
 //! observe   logs in with each role's credentials; the account's streams; the checks
 //! plan      credentials to issue, streams to make
@@ -79,7 +80,7 @@ impl driver::Reconciler for Reconciler {
     }
 
     fn validate(&self, service: &Service, inputs: Inputs) -> Step<Desired, Self> {
-        Ok(validate::validate(service, &inputs)?)
+        Ok(validate::validate(service, inputs)?)
     }
 
     async fn observe(

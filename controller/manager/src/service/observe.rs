@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use cim_crds::machine::activation::CommandCheck;
+use cim_crds::machine::service_checks::{CheckResult, CheckTrouble};
 use cim_nats::account::Access;
 use cim_nats::jetstream::{self, AccountClient};
 use cim_nats::keys::UserSeed;
@@ -11,8 +13,10 @@ use cim_nats::{Error, Login, UnixTime, login, plain_user};
 use futures::{StreamExt, stream};
 
 use super::Reconciler;
+use super::gather::Told;
 use super::nats::{AccountWanted, Credentials, NatsWanted};
 use super::validate::Desired;
+use crate::checks::{Check, Place, Troubles, Verdict};
 
 /// Logins or checks made at once.
 const PARALLEL: usize = 16;
@@ -26,8 +30,17 @@ pub struct Observed {
     pub(super) logins: BTreeMap<String, Result<Login, Arc<Error>>>,
     /// The account's streams, where some are wanted.
     pub(super) streams: Option<Result<jetstream::Observed, Arc<Error>>>,
-    /// By machine: the checks that do not hold.
-    pub(super) failing: BTreeMap<String, Vec<String>>,
+    /// Its checks.
+    pub(super) serving: Serving,
+}
+
+/// The checks that do not hold.
+#[derive(Debug, Default)]
+pub(super) struct Serving {
+    /// Those of the Service as a whole.
+    pub(super) whole: Troubles,
+    /// By machine: those on it; absent where all hold.
+    pub(super) machines: BTreeMap<String, Troubles>,
 }
 
 pub(super) async fn observe(reconciler: &Reconciler, desired: &Desired) -> Observed {
@@ -35,12 +48,12 @@ pub(super) async fn observe(reconciler: &Reconciler, desired: &Desired) -> Obser
         Some(NatsWanted::Account(account)) => Some(&**account),
         _ => None,
     };
-    let (logins, streams, failing) = futures::join!(
+    let (logins, streams, serving) = futures::join!(
         logins(reconciler, account),
         streams(reconciler, account),
-        failing(reconciler, desired)
+        troubles(reconciler, desired)
     );
-    Observed { logins, streams, failing }
+    Observed { logins, streams, serving }
 }
 
 async fn logins(
@@ -99,26 +112,74 @@ pub(super) async fn client(
     AccountClient::connect(&account.servers, &creds, "cim-controller", reconciler.deadlines).await
 }
 
-async fn failing(reconciler: &Reconciler, desired: &Desired) -> BTreeMap<String, Vec<String>> {
+/// What does not hold: for the Service as a whole, and on each machine.
+async fn troubles(reconciler: &Reconciler, desired: &Desired) -> Serving {
     let mut attempts = Vec::new();
-    for (machine, address) in &desired.machines {
-        for probe in &desired.probes {
-            attempts.push(async {
-                let Some(address) = *address else {
-                    return (machine.clone(), Err("it has no address".to_owned()));
-                };
-                let check = reconciler.metrics.external("check", "run", probe.run(address));
-                (machine.clone(), check.await)
-            });
+    for (index, check) in desired.checks.iter().enumerate() {
+        if matches!(check, Check::Request(_)) {
+            attempts.push(attempt(reconciler, desired, None, index, check));
+            continue;
+        }
+        for machine in desired.machines.keys() {
+            attempts.push(attempt(reconciler, desired, Some(machine), index, check));
         }
     }
-    let results: Vec<(String, Result<(), String>)> =
-        stream::iter(attempts).buffered(PARALLEL).collect().await;
-    let mut failing: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (machine, result) in results {
-        if let Err(why) = result {
-            failing.entry(machine).or_default().push(why);
+    let verdicts: Vec<_> = stream::iter(attempts).buffered(PARALLEL).collect().await;
+    let mut serving = Serving::default();
+    for (machine, verdict) in verdicts {
+        match machine {
+            _ if verdict == Verdict::Passing => {}
+            None => serving.whole.note(verdict),
+            Some(machine) => serving.machines.entry(machine.clone()).or_default().note(verdict),
         }
     }
-    failing
+    serving
+}
+
+async fn attempt<'d>(
+    reconciler: &Reconciler,
+    desired: &'d Desired,
+    machine: Option<&'d String>,
+    index: usize,
+    check: &Check,
+) -> (Option<&'d String>, Verdict) {
+    if let (Check::Command(command), Some(machine)) = (check, machine) {
+        return (Some(machine), told(desired.told.get(machine), index, command));
+    }
+    let address = machine.and_then(|machine| *desired.machines.get(machine)?);
+    (machine, seen(reconciler, check, Place { address, host: None }).await)
+}
+
+async fn seen(reconciler: &Reconciler, check: &Check, place: Place<'_>) -> Verdict {
+    let running = async {
+        match check.run(place).await {
+            Verdict::Passing => Ok(()),
+            other => Err(other),
+        }
+    };
+    let ended = reconciler.metrics.external("check", "run", running).await;
+    ended.err().unwrap_or(Verdict::Passing)
+}
+
+/// What a machine's own visits say of a command.
+fn told(told: Option<&Told>, index: usize, command: &CommandCheck) -> Verdict {
+    let troubles = match told {
+        Some(Told::Seen(troubles)) => troubles,
+        Some(Told::Nothing(why)) => {
+            let name = command.argv.first().map_or("", String::as_str);
+            return Verdict::Unknown(format!("command {name}: {why}"));
+        }
+        // A machine of another Cluster, which says nothing to this one.
+        None => return Verdict::Unknown("its machine is not in the Service's Cluster".to_owned()),
+    };
+    let found = troubles.iter().find(|it| usize::try_from(it.check).is_ok_and(|at| at == index));
+    match found {
+        None => Verdict::Passing,
+        Some(CheckTrouble { result: CheckResult::Failing, message, .. }) => {
+            Verdict::Failing(message.clone())
+        }
+        Some(CheckTrouble { result: CheckResult::Unknown, message, .. }) => {
+            Verdict::Unknown(message.clone())
+        }
+    }
 }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_crds::conditions::{ConditionType, reasons};
+use cim_crds::conditions::{ConditionStatus, ConditionType, reasons};
 use cim_crds::service::RoleStatus;
 use cim_crds::service::nats::ServiceNatsStatus;
 use cim_crds::{Service, ServiceStatus};
 
 use super::ServiceFailure;
 use super::nats::{AccountWanted, Credentials, NatsWanted};
-use super::observe::Observed;
+use super::observe::{Observed, Serving};
 use super::validate::Desired;
+use crate::checks::Troubles;
 use crate::driver::{Report, Visit};
 use crate::outcome::{Failure, Outcome, Stop, Wait};
 use crate::status::Judgement;
@@ -30,7 +31,7 @@ pub(super) fn report(
         account_public_key: account(desired).map(|account| account.key.to_string()),
     });
     let machines = desired.machines.len();
-    let ready = machines - observed.failing.len();
+    let ready = machines - observed.serving.machines.len();
     status.machines = u32::try_from(machines).unwrap_or(u32::MAX);
     status.machines_ready = u32::try_from(ready).unwrap_or(u32::MAX);
     status.machine_count = Some(format!("{ready}/{machines}"));
@@ -156,25 +157,91 @@ fn pending(account: &AccountWanted, role: &str, what: &str) -> Wait {
 
 /// Whether enough machines serve; and what is waited for until all do.
 fn available(desired: &Desired, observed: &Observed) -> (Judgement, Option<Wait>) {
-    let (machines, failing) = (desired.machines.len(), observed.failing.len());
-    let enough = machines > failing && failing <= desired.may_lack;
-    if failing == 0 && enough {
-        let message = format!("{machines} of {machines} machines serve");
-        return (Judgement::new(ConditionType::Available, true, reasons::SUCCEEDED, message), None);
+    let (all, serving) = (desired.machines.len(), &observed.serving);
+    let judge = |status, reason, message: &str| {
+        Judgement::new(ConditionType::Available, status, reason, message)
+    };
+    if all == 0 {
+        let message = "no machine is selected";
+        let wait = Wait::new("NoMachines", message);
+        return (judge(ConditionStatus::False, "NoMachines", message), Some(wait));
     }
-    if machines == 0 {
-        let message = "no machine is selected".to_owned();
-        let judgement =
-            Judgement::new(ConditionType::Available, false, "NoMachines", message.clone());
-        return (judgement, Some(Wait::new("NoMachines", message)));
+    if serving.whole.is_empty() && serving.machines.is_empty() {
+        let message = format!("{all} of {all} machines serve");
+        return (judge(ConditionStatus::True, reasons::SUCCEEDED, &message), None);
     }
-    let told: Vec<String> = observed
-        .failing
-        .iter()
-        .map(|(machine, checks)| format!("Machine {machine}: {}", checks.join(", ")))
-        .collect();
-    let message = told.join("; ");
-    let judgement =
-        Judgement::new(ConditionType::Available, enough, "ChecksFailing", message.clone());
-    (judgement, Some(Wait::new("ChecksFailing", message).after(Duration::from_secs(10))))
+    let on = |(machine, troubles): (&String, &Troubles)| {
+        format!("Machine {machine}: {}", troubles.told().join(", "))
+    };
+    let whole = serving.whole.told().into_iter();
+    let message = whole.chain(serving.machines.iter().map(on)).collect::<Vec<_>>().join("; ");
+    let troubles = || serving.machines.values().chain([&serving.whole]);
+    let fails = troubles().any(|troubles| !troubles.failing.is_empty());
+    let reason = if fails { "ChecksFailing" } else { "ChecksUnknown" };
+    let status = enough(all, desired.may_lack, serving);
+    (
+        judge(status, reason, &message),
+        Some(Wait::new(reason, message).after(Duration::from_secs(10))),
+    )
+}
+
+/// Whether enough of `all` machines serve: not if those lack that were seen to fail; not known if
+/// it takes those of which nobody knows.
+fn enough(all: usize, may_lack: usize, serving: &Serving) -> ConditionStatus {
+    let lacking = |count: usize| count >= all || count > may_lack;
+    let failing = |troubles: &&Troubles| !troubles.failing.is_empty();
+    let failed = serving.machines.values().filter(failing).count();
+    if failing(&&serving.whole) || lacking(failed) {
+        ConditionStatus::False
+    } else if !serving.whole.is_empty() || lacking(serving.machines.len()) {
+        ConditionStatus::Unknown
+    } else {
+        ConditionStatus::True
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::Verdict;
+
+    fn serving(failing: usize, unknown: usize) -> Serving {
+        let troubles = |count: usize, is_failing: bool| {
+            (0..count).map(move |n| {
+                let list = vec!["x".to_owned()];
+                let (failing, unknown) = if is_failing { (list, vec![]) } else { (vec![], list) };
+                (format!("{is_failing}{n}"), Troubles { failing, unknown })
+            })
+        };
+        let machines = troubles(failing, true).chain(troubles(unknown, false)).collect();
+        Serving { machines, ..Serving::default() }
+    }
+
+    #[test]
+    fn what_is_not_known_does_not_make_it_available() {
+        use ConditionStatus::{False, True, Unknown};
+        for (all, may_lack, failing, unknown, wanted) in [
+            (3, 1, 1, 0, True),
+            (3, 1, 2, 0, False),
+            (3, 1, 1, 1, Unknown),
+            (3, 1, 0, 1, True),
+            (3, 1, 0, 2, Unknown),
+            (1, 1, 1, 0, False),
+            (1, 1, 0, 1, Unknown),
+        ] {
+            let found = enough(all, may_lack, &serving(failing, unknown));
+            assert_eq!(found, wanted, "{all} {may_lack} {failing} {unknown}");
+        }
+    }
+
+    #[test]
+    fn what_holds_for_the_whole_is_lacked_by_all() {
+        let whole = |verdict| {
+            let mut serving = serving(0, 0);
+            serving.whole.note(verdict);
+            enough(3, 1, &serving)
+        };
+        assert_eq!(whole(Verdict::Failing("x".into())), ConditionStatus::False);
+        assert_eq!(whole(Verdict::Unknown("x".into())), ConditionStatus::Unknown);
+    }
 }

@@ -4,16 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use cim_crds::cluster::rollout_status::RolloutPhase;
-use cim_crds::machine::activation::Check;
 use cim_crds::{Cluster, Service, names};
 use cim_names::{Fqdn, Hierarchy, Kind, Problem};
 
 use kube::ResourceExt;
 
 use super::ServiceFailure;
-use super::gather::Inputs;
+use super::gather::{Inputs, Told};
 use super::nats::{NatsWanted, nats_wanted};
-use crate::checks::Probe;
+use crate::checks::Check;
 
 /// What a Service should be.
 pub struct Desired {
@@ -27,7 +26,10 @@ pub struct Desired {
     pub(super) nats: Option<NatsWanted>,
     /// For each machine (name of the object) of its roles: where it is reached.
     pub(super) machines: BTreeMap<String, Option<IpAddr>>,
-    pub(super) probes: Vec<Probe>,
+    /// What must hold, in the order of the spec.
+    pub(super) checks: Vec<Check>,
+    /// By machine: what its own visits saw of them.
+    pub(super) told: BTreeMap<String, Told>,
     /// How many machines may be unavailable.
     pub(super) may_lack: usize,
     /// Why its public endpoints may not be published, apart from its own checks.
@@ -43,7 +45,7 @@ pub(super) struct Placement {
     pub(super) error: Option<String>,
 }
 
-pub(super) fn validate(service: &Service, inputs: &Inputs) -> Result<Desired, ServiceFailure> {
+pub(super) fn validate(service: &Service, inputs: Inputs) -> Result<Desired, ServiceFailure> {
     let hierarchy = &inputs.hierarchy;
     let source = names::source(service);
     let ours = |kind: Kind| {
@@ -66,7 +68,7 @@ pub(super) fn validate(service: &Service, inputs: &Inputs) -> Result<Desired, Se
         })
         .collect();
     let nats = match &service.spec.nats {
-        Some(nats) => Some(nats_wanted(service, nats, inputs)?),
+        Some(nats) => Some(nats_wanted(service, nats, &inputs)?),
         None => None,
     };
     let max_unavailable = inputs.cluster.spec.rollout.max_unavailable;
@@ -77,7 +79,8 @@ pub(super) fn validate(service: &Service, inputs: &Inputs) -> Result<Desired, Se
         problems: problems.into_iter().map(told).collect(),
         nats,
         machines,
-        probes: probes(&service.spec.checks)?,
+        checks: inputs.checks,
+        told: inputs.told,
         may_lack: usize::try_from(max_unavailable).unwrap_or(usize::MAX),
         unsettled: unsettled(&inputs.cluster),
     })
@@ -134,17 +137,4 @@ fn place(
         placement.addresses.extend(&member.addresses);
     }
     placement
-}
-
-fn probes(checks: &[Check]) -> Result<Vec<Probe>, ServiceFailure> {
-    checks
-        .iter()
-        .enumerate()
-        .map(|(index, check)| {
-            Probe::new(check).map_err(|what| ServiceFailure::Unsupported {
-                field: format!("spec.checks[{index}]"),
-                what,
-            })
-        })
-        .collect()
 }
