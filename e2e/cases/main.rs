@@ -5,6 +5,7 @@
 //! found it, or uses names of its own in it.
 
 mod approval;
+mod checks;
 mod cimctl;
 mod crds;
 mod dns;
@@ -159,6 +160,9 @@ fn in_the_home() -> Vec<Case> {
         home_refusals::what_cannot_be_done_is_said_and_harms_nothing_else,
         home_refusals::a_finalizer_follows_the_deletion_policy,
         home_refusals::a_new_role_gets_credentials_of_its_own,
+        checks::each_kind_says_what_it_found,
+        checks::a_release_is_kept_only_if_a_request_is_answered_well,
+        checks::the_next_wave_waits_for_the_services,
         rights::the_chart_is_clean,
         rights::every_right_is_used_and_none_is_missing,
     ]

@@ -1,0 +1,323 @@
+//! Checks, each made by the real controller of something real, and what they decide.
+//!
+//! ```text
+//! tls        a certificate authority, and servers with good and bad certificates
+//! answering  somebody who answers requests, well or badly
+//! ```
+
+mod answering;
+mod tls;
+
+use std::{error::Error, time::Duration};
+
+use cim_e2e::{
+    home::{HOME, Home, Object},
+    story::{complete, phase},
+};
+use serde_json::{Value, json};
+
+use self::{
+    answering::{Answering, HEALTH, SERVICE},
+    tls::{Authority, SERVED},
+};
+use crate::harness::Outcome;
+
+type Try<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+const NAMESPACE: &str = HOME.namespace;
+const SOON: Duration = Duration::from_mins(3);
+/// Every object of these cases has it, and goes by it.
+const LABEL: &str = "cases.cim.dev/checks";
+/// Another address of host1, so that a second Machine can stand for it.
+const ADDRESS: &str = "10.0.0.111";
+
+pub(crate) async fn each_kind_says_what_it_found(home: &Home) -> Outcome {
+    let host = home.lab().host(1)?;
+    host.exec(&format!("ip address replace {ADDRESS}/24 dev host0")).await?;
+    let ours = Authority::found(host, "ours").await?;
+    let others = Authority::found(host, "others").await?;
+    ours.serve(host).await?;
+    let answering = Answering::begin(home).await?;
+    let key = host.host_key();
+    let machine = |name: &str, address: &str, checks: &Value| {
+        let spec = json!({
+            "cluster": "checks", "provider": {"metal": {}}, "delivery": "None", "interval": "10s",
+            "ssh": {"host": "10.0.0.11", "keySecretRef": {"name": "deploy-key"}, "hostKeys": [key]},
+            "interfaces": [{"name": "host0", "addresses": [format!("{address}/24")]}],
+            "activation": {"checks": checks},
+        });
+        object("Machine", name, &spec)
+    };
+    let service = |name: &str, checks: &Value| {
+        let spec = json!({
+            "cluster": "checks", "interval": "10s", "checks": checks,
+            "roles": [{"name": "it", "selectors": ["checked"]}], "nats": {"account": "comms"},
+        });
+        object("Service", name, &spec)
+    };
+    let nats = |check: &Value| {
+        let mut check = check.clone();
+        check["account"] = check.get("account").cloned().unwrap_or_else(|| json!("comms"));
+        json!({"nats": check})
+    };
+    let items = [
+        object("Cluster", "checks", &json!({"domain": "example-com", "environment": "dev"})),
+        secret("ours-ca", &ours.certificate),
+        secret("others-ca", &others.certificate),
+        machine(
+            "checked",
+            ADDRESS,
+            &json!([
+                {"tcp": {"port": SERVED[0].port}},
+                {"command": {"argv": ["true"]}},
+                nats(&json!({"subject": SERVICE, "payload": "x", "replyEquals": "x is well"})),
+            ]),
+        ),
+        machine(
+            "ill",
+            "10.0.0.112",
+            &json!([
+                nats(&json!({"subject": "qry.nobody"})),
+                nats(&json!({"subject": answering::SILENT, "timeout": "1s"})),
+                nats(&json!({"subject": answering::FAILS})),
+                nats(&json!({"subject": SERVICE, "replyContains": "ill"})),
+            ]),
+        ),
+        machine(
+            "nowhere",
+            "10.0.0.113",
+            &json!([nats(&json!({"account": "absent", "subject": SERVICE}))]),
+        ),
+        service(
+            "well",
+            &json!([
+                https(0, "web.checks.test", Some("ours-ca")),
+                {"nats": {"subject": SERVICE}},
+                {"command": {"argv": ["test", "-e", "/etc/machine-id"]}},
+            ]),
+        ),
+        service(
+            "not-well",
+            &json!([
+                https(0, "mail.checks.test", Some("ours-ca")),
+                https(0, "web.checks.test", Some("others-ca")),
+                https(0, "web.checks.test", None),
+                https(1, "web.checks.test", Some("ours-ca")),
+                {"nats": {"subject": "qry.nobody"}},
+                {"command": {"argv": ["sh", "-c", "echo begins; echo no disk >&2; exit 3"]}},
+                {"command": {"argv": ["sleep", "60"], "timeout": "1s"}},
+            ]),
+        ),
+        service("unknown", &json!([https(0, "web.checks.test", Some("absent-ca"))])),
+    ];
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
+    home.kubectl().apply(&list).await?;
+
+    let mut wrong = Vec::new();
+    let said: [(&str, &str, &str, &str, &[&str]); 6] = [
+        ("machines", "checked", "Healthy", "True", &["its checks hold"]),
+        (
+            "machines",
+            "ill",
+            "Healthy",
+            "False",
+            &[
+                "NATS request qry.nobody: no responders",
+                "NATS request qry.checks.silent: no reply within 1s",
+                "NATS request qry.checks.fails: the service replied with error 500 no database",
+                "NATS request qry.checks.health: the reply \" is well\" does not contain \"ill\"",
+            ],
+        ),
+        (
+            "machines",
+            "nowhere",
+            "Healthy",
+            "Unknown",
+            &["Domain example-com has no account absent"],
+        ),
+        ("services", "well", "Available", "True", &["1 of 1 machines serve"]),
+        (
+            "services",
+            "not-well",
+            "Available",
+            "False",
+            &[
+                "the certificate is not for mail.checks.test",
+                "the certificate is by an authority that is not trusted here",
+                "the certificate has expired",
+                "NATS request qry.nobody: no responders",
+                "command sh: exit 3: no disk",
+                "command sleep: no end within 1s",
+            ],
+        ),
+        ("services", "unknown", "Available", "Unknown", &["there is no Secret absent-ca"]),
+    ];
+    for (kind, name, condition, status, words) in said {
+        let what = format!("{kind} {name} to be {condition}={status} with {words:?}");
+        let said = home.eventually(&what, SOON, async || {
+            let object = home.object(kind, name).await.map_err(|error| error.to_string())?;
+            told(&object, condition, status, words)
+        });
+        match said.await {
+            Ok(message) => println!("{kind} {name}: {condition}={status}: {message}"),
+            Err(error) => wrong.push(error.to_string()),
+        }
+    }
+    // No authority of the controller's own system vouches for ours either.
+    let refused = home.object("services", "not-well").await?;
+    let message = refused.condition("Available").map_or("", |(_, _, message)| message);
+    let untrusted = message.matches("an authority that is not trusted here").count();
+    if untrusted != 2 {
+        wrong.push(format!(
+            "{untrusted} of 2 certificates were refused for their issuer: {message}"
+        ));
+    }
+    answering.end();
+    let selector = format!("--selector={LABEL}");
+    let gone = ["delete", "cim,secrets", "--namespace", NAMESPACE, &selector, "--timeout=60s"];
+    home.kubectl().run(&gone).await?;
+    tls::stop(host).await?;
+    host.exec(&format!("ip address delete {ADDRESS}/24 dev host0")).await?;
+    home.all_ready(SOON).await?;
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
+}
+
+pub(crate) async fn a_release_is_kept_only_if_a_request_is_answered_well(home: &Home) -> Outcome {
+    home.all_ready(SOON).await?;
+    let host = home.lab().host(1)?;
+    // It answers what host1 runs says, as a service of the release would.
+    let answering = Answering::begin(home).await?;
+    let before = home.object("machines", "host1").await?.spec()["activation"].clone();
+    let request = json!({"nats": {
+        "account": "comms", "subject": HEALTH, "replyContains": "hello", "timeout": "2s",
+    }});
+    let activation =
+        json!({"checks": [{"http": {"port": 8080}}, request], "confirmTimeout": "15s"});
+    patch(home, "machines", "host1", &json!({"spec": {"activation": activation}})).await?;
+    home.reconcile("machines", "host1").await?;
+
+    let (revision, _) = home.release().await?;
+    complete(home, "core", &revision).await?;
+    let kept = host.current_system().await?;
+
+    let bad = home.repository().commit("Goodbye", &[("message", "goodbye\n")]).await?;
+    let cluster = phase(home, "core", "Aborted").await?;
+    assert_eq!(cluster.status()["release"]["rev"], *bad);
+    let machine = home
+        .eventually("host1 to say why it went back", SOON, async || {
+            let machine = home.object("machines", "host1").await.map_err(|e| e.to_string())?;
+            let said = machine.status()["failed"]["message"].as_str().unwrap_or_default();
+            let why =
+                "NATS request qry.host1.health: the reply \"host1: goodbye\" does not contain";
+            if said.contains(why) { Ok(machine.clone()) } else { Err(said.to_owned()) }
+        })
+        .await?;
+    println!("{}", machine.status()["failed"]);
+    assert_eq!(host.current_system().await?, kept, "host1 runs what nobody confirmed");
+
+    let (revision, _) = home.release().await?;
+    complete(home, "core", &revision).await?;
+    answering.end();
+    patch(home, "machines", "host1", &json!({"spec": {"activation": before}})).await?;
+    Ok(home.all_ready(SOON).await?)
+}
+
+pub(crate) async fn the_next_wave_waits_for_the_services(home: &Home) -> Outcome {
+    home.all_ready(SOON).await?;
+    let (first, second) = (home.lab().host(1)?, home.lab().host(2)?);
+    let before = home.object("services", "web").await?.spec()["checks"].clone();
+    let command = json!({"command": {"argv": ["test", "!", "-e", "/tmp/web-is-ill"]}});
+    let checks = json!([{"http": {"port": 8080}}, command]);
+    patch(home, "services", "web", &json!({"spec": {"checks": checks}})).await?;
+    let made = async |name: &str, troubles: usize| -> Try<()> {
+        let generation = async || home.object("services", "web").await;
+        home.eventually(&format!("{name} to see {troubles} troubles of web"), SOON, async || {
+            let web = generation().await.map_err(|error| error.to_string())?;
+            let machine = home.object("machines", name).await.map_err(|error| error.to_string())?;
+            let seen = machine.status()["services"][0].clone();
+            let found = seen["troubles"].as_array().map_or(0, Vec::len);
+            let present = seen["generation"] == web.status()["observedGeneration"];
+            if present && found == troubles { Ok(()) } else { Err(seen.to_string()) }
+        })
+        .await?;
+        Ok(())
+    };
+    made("host1", 0).await?;
+    made("host2", 0).await?;
+    home.all_ready(SOON).await?;
+
+    first.exec("touch /tmp/web-is-ill").await?;
+    let ran = second.current_system().await?;
+    let (revision, message) = home.release().await?;
+    let held = home
+        .eventually("the first wave to be held by web", SOON, async || {
+            let cluster = home.object("clusters", "core").await.map_err(|e| e.to_string())?;
+            let machine = home.object("machines", "host1").await.map_err(|e| e.to_string())?;
+            let rollout = &cluster.status()["rollout"];
+            let new = cluster.status()["release"]["rev"] == revision && machine.is("InSync");
+            let said = first.website().await.map_err(|error| error.to_string())?;
+            let named = rollout["message"].as_str().is_some_and(|it| it.contains("web on host1"));
+            if new && named && said.contains(&message) && machine.is("Healthy") {
+                return Ok(rollout.clone());
+            }
+            Err(format!("{machine}; {rollout}"))
+        })
+        .await?;
+    println!("{held}");
+    made("host1", 1).await?;
+    // Asked again, the answer is the same: it is not that nobody has looked yet.
+    for (kind, name) in [("machines", "host1"), ("services", "web"), ("clusters", "core")] {
+        home.reconcile(kind, name).await?;
+    }
+    let web = home.object("services", "web").await?;
+    println!("{:?}", web.condition("Available"));
+    assert_eq!(second.current_system().await?, ran, "the second wave has begun");
+    let cluster = home.object("clusters", "core").await?;
+    assert_eq!(cluster.status()["rollout"]["wave"], 0, "{}", cluster.status()["rollout"]);
+
+    first.exec("rm /tmp/web-is-ill").await?;
+    complete(home, "core", &revision).await?;
+    patch(home, "services", "web", &json!({"spec": {"checks": before}})).await?;
+    Ok(home.all_ready(SOON).await?)
+}
+
+/// Whether a condition is what it must be and has all `words`; its message, or what it says instead.
+fn told(object: &Object, condition: &str, status: &str, words: &[&str]) -> Result<String, String> {
+    let Some((is, reason, message)) = object.condition(condition) else {
+        return Err(format!("{object}: no condition {condition}"));
+    };
+    let missing: Vec<_> = words.iter().filter(|word| !message.contains(**word)).collect();
+    if is == status && missing.is_empty() {
+        return Ok(message.to_owned());
+    }
+    Err(format!("{is} ({reason}: {message}), without {missing:?}"))
+}
+
+fn https(server: usize, host: &str, ca: Option<&str>) -> Value {
+    let mut check = json!({"scheme": "Https", "port": SERVED[server].port, "host": host});
+    if let Some(ca) = ca {
+        check["caSecretRef"] = json!({"name": ca});
+    }
+    json!({"http": check})
+}
+
+fn secret(name: &str, certificate: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "stringData": {"ca.crt": certificate},
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": {LABEL: "yes"}},
+    })
+}
+
+fn object(kind: &str, name: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": "cim.dev/v1alpha1", "kind": kind, "spec": spec,
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": {LABEL: "yes"}},
+    })
+}
+
+async fn patch(home: &Home, kind: &str, name: &str, patch: &Value) -> Outcome {
+    let (kind, patch) = (format!("{kind}.cim.dev"), patch.to_string());
+    let words = ["patch", &kind, name, "--namespace", NAMESPACE, "--type=merge", "-p", &patch];
+    home.kubectl().run(&words).await?;
+    Ok(())
+}
