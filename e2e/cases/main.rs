@@ -183,6 +183,10 @@ fn in_the_shop() -> Vec<Case> {
         rollout::windows_and_pause_hold,
         rollout::a_reboot_follows_its_policy,
         rollout::a_clock_that_jumps_harms_nothing,
+        rollout::a_failed_build_is_told_with_its_log,
+        rollout::a_source_is_read_with_the_right_credentials_only,
+        rollout::checks_approve_what_passed_and_nothing_else,
+        rollout::another_machine_builds,
     ]
 }
 

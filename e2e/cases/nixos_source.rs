@@ -24,8 +24,9 @@ pub(crate) use evaluating::{
     a_flake_makes_its_configurations_from_the_inventory,
 };
 pub(crate) use fetching::{
+    HTTP as FORGE_PORT, PASSWORD as FORGE_PASSWORD,
     a_repository_is_read_with_a_key_by_a_known_host, a_repository_is_read_with_a_password,
-    a_tag_that_moves_is_seen_and_moves_no_release, a_working_tree_with_changes_is_refused,
+    a_tag_that_moves_is_seen_and_moves_no_release, a_working_tree_with_changes_is_refused, forge,
     what_was_evaluated_stays_usable_without_its_repository,
 };
 

@@ -1,32 +1,41 @@
 //! What goes wrong around a rollout: the controller dies, is there twice, is lied to, or must wait.
 //!
 //! ```text
+//! automatic checks approve where nobody does
+//! building  builds that fail, and builds that other machines make
 //! journal   what was activated on a host, as the host itself tells it
 //! shop      dev and prod, and the moments of a release in them
 //! killed    the controller dies after each effect
 //! leader    two controllers
+//! source    sources that not everybody may read
 //! tampered  sources, approvals, machines and stores that are not as they were
 //! waiting   windows
 //! clock     the controller's clock is set
 //! reboot    reboots by policy
 //! ```
 
+mod automatic;
+mod building;
 mod clock;
 mod journal;
 mod killed;
 mod leader;
 mod reboot;
 mod shop;
+mod source;
 mod tampered;
 mod waiting;
 
 use std::{error::Error, time::Duration};
 
 pub(crate) use self::{
+    automatic::checks_approve_what_passed_and_nothing_else,
+    building::{a_failed_build_is_told_with_its_log, another_machine_builds},
     clock::a_clock_that_jumps_harms_nothing,
     killed::killed_after_every_effect,
     leader::two_controllers_act_as_one,
     reboot::a_reboot_follows_its_policy,
+    source::a_source_is_read_with_the_right_credentials_only,
     tampered::{what_was_drifted_or_rots_is_seen, what_was_tampered_with_is_refused},
     waiting::windows_and_pause_hold,
 };

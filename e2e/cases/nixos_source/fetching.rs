@@ -11,12 +11,14 @@ use std::{
 use cim_e2e::lab::{Lab, Process, network, servers::host::DEPLOY_USER};
 use cim_nixos::{Access, BuildOptions, Credentials, Error, Limits, Source};
 
-use super::{Workbench, attributes, configuration, on_main, toolbox};
+use super::{Try, Workbench, attributes, configuration, on_main, toolbox};
 use crate::harness::Outcome;
 
 const READY: Duration = Duration::from_secs(10);
-const PASSWORD: &str = "s3cret-of-the-forge";
-const HTTP: u16 = 8091;
+/// What the forge asks of its user `ci`.
+pub(crate) const PASSWORD: &str = "s3cret-of-the-forge";
+/// The port of the forge.
+pub(crate) const HTTP: u16 = 8091;
 
 /// Where the lab's git server keeps a repository.
 fn served(lab: &Lab, name: &str) -> PathBuf {
@@ -103,7 +105,7 @@ pub(crate) async fn a_repository_is_read_with_a_key_by_a_known_host(lab: &Lab) -
 }
 
 /// git over HTTP behind a server that asks for a password.
-async fn forge(lab: &Lab, www: &Path) -> Result<Process, Box<dyn std::error::Error + Send + Sync>> {
+pub(crate) async fn forge(lab: &Lab, www: &Path) -> Try<Process> {
     fs::create_dir_all(www.join("cgi-bin"))?;
     let served = served(lab, "");
     let script = format!(

@@ -40,10 +40,13 @@ impl People {
             "verbs": ["get", "list", "watch", "patch", "update"]});
         let read = json!({"apiGroups": ["cim.dev"], "verbs": ["get", "list", "watch"],
             "resources": ["domains", "machines", "services", "objectreplicas"]});
+        let logs = json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]});
         let approve = json!({"apiGroups": ["cim.dev"], "resources": ["clusters"],
             "verbs": ["approve"], "resourceNames": ["prod"]});
-        let mut items =
-            vec![role(&meta("editor"), &[&clusters, &read]), role(&meta("approver"), &[&approve])];
+        let mut items = vec![
+            role(&meta("editor"), &[&clusters, &read, &logs]),
+            role(&meta("approver"), &[&approve]),
+        ];
         for (name, roles) in [("jane", &["editor", "approver"][..]), ("john", &["editor"])] {
             items.push(
                 json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta(name)}),
