@@ -37,7 +37,8 @@ fn past(status: &ClusterStatus, next: Option<&Release>, now: &Time) -> Option<Pa
         digest,
         result,
         since: release.since.clone(),
-        settled: Some(now.clone()),
+        // One that was superseded half way was settled by that.
+        settled: rollout.and_then(|it| it.settled.clone()).or_else(|| Some(now.clone())),
         approved_by: approval.map(|approval| approval.approved.by.clone()),
     })
 }

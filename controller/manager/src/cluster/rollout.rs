@@ -70,7 +70,11 @@ pub(super) fn advance(
     let begins = decision.state.attempt != state.attempt;
     let started = if begins { Some(now.clone()) } else { before.started };
     let recheck = decision.recheck;
-    (RolloutStatus { started, ..status(decision) }, recheck)
+    let next = status(decision);
+    let is_settled = matches!(next.phase, RolloutPhase::Complete | RolloutPhase::Aborted);
+    let same = !begins && next.phase == before.phase;
+    let since = before.settled.filter(|_| same).unwrap_or_else(|| now.clone());
+    (RolloutStatus { started, settled: is_settled.then_some(since), ..next }, recheck)
 }
 
 fn policy(rollout: &spec::Rollout, cluster: &Cluster) -> Policy {
@@ -141,6 +145,7 @@ fn status(decision: Decision) -> RolloutStatus {
         retry: state.retry,
         previous: state.previous,
         started: None,
+        settled: None,
         soaking_since: state.soaking_since.map(Time),
         next_window: next_window.map(Time),
     }

@@ -90,7 +90,7 @@ pub struct PastRelease {
     /// When it became the wanted one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
-    /// When that was settled.
+    /// When that was settled: complete, aborted or superseded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled: Option<Time>,
     /// Who approved it, for a Cluster with promotion.

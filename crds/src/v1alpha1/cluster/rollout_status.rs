@@ -52,6 +52,9 @@ pub struct RolloutStatus {
     /// When the rollout began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<Time>,
+    /// Since when every machine has run the release, or it has been aborted. Absent while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Time>,
     /// The wave that is being worked on, counted from 0.
     #[serde(default)]
     pub wave: u32,
