@@ -187,6 +187,7 @@ fn in_the_shop() -> Vec<Case> {
         rollout::a_source_is_read_with_the_right_credentials_only,
         rollout::checks_approve_what_passed_and_nothing_else,
         rollout::another_machine_builds,
+        rollout::what_is_held_goes_with_its_cluster,
     ]
 }
 

@@ -4,6 +4,7 @@
 //! automatic checks approve where nobody does
 //! building  builds that fail, and builds that other machines make
 //! journal   what was activated on a host, as the host itself tells it
+//! rooted    what the controller's store holds
 //! shop      dev and prod, and the moments of a release in them
 //! killed    the controller dies after each effect
 //! leader    two controllers
@@ -21,6 +22,7 @@ mod journal;
 mod killed;
 mod leader;
 mod reboot;
+mod rooted;
 mod shop;
 mod source;
 mod tampered;
@@ -35,6 +37,7 @@ pub(crate) use self::{
     killed::killed_after_every_effect,
     leader::two_controllers_act_as_one,
     reboot::a_reboot_follows_its_policy,
+    rooted::what_is_held_goes_with_its_cluster,
     source::a_source_is_read_with_the_right_credentials_only,
     tampered::{what_was_drifted_or_rots_is_seen, what_was_tampered_with_is_refused},
     waiting::windows_and_pause_hold,

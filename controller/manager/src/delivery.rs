@@ -170,6 +170,15 @@ impl Workshop {
         Roots::open(self.roots_dir.join(format!("{namespace}_{cluster}")))
     }
 
+    /// The Clusters that have such roots, or had when an earlier process ended: namespaces and names.
+    pub fn rooted(&self) -> Result<Vec<(String, String)>, Error> {
+        let owners = Roots::owners(&self.roots_dir)?;
+        let pair = |owner: &String| {
+            owner.split_once('_').map(|(namespace, name)| (namespace.to_owned(), name.to_owned()))
+        };
+        Ok(owners.iter().filter_map(pair).collect())
+    }
+
     /// Where calls to the tools and machines are counted.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics

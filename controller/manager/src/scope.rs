@@ -141,7 +141,8 @@ impl Scope {
         let schedule = &args.schedule;
         let quick = args.outside.reconcile_timeout;
         let slow = args.outside.delivery_timeout;
-        let cluster = crate::cluster::Reconciler::new(caches.clone(), Arc::clone(workshop));
+        let cluster =
+            crate::cluster::Reconciler::new(caches.clone(), namespace, Arc::clone(workshop));
         scope.run(clusters, cluster, schedule.cluster_concurrency, slow, &caches);
         let machine = crate::machine::Reconciler::new(caches.clone(), Arc::clone(workshop));
         scope.run(machines, machine, schedule.machine_concurrency, slow, &caches);
@@ -191,6 +192,7 @@ impl Scope {
             if !synced.synced().await {
                 return;
             }
+            driver.begin();
             controller
                 .run(
                     |object, driver: Arc<Driver<R>>| {

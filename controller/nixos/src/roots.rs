@@ -52,6 +52,27 @@ impl Roots {
         Ok(Self { dir })
     }
 
+    /// The names of the directories in `dir`: where each owner of roots has one, they are owners.
+    /// Empty where there is no `dir`.
+    ///
+    /// # Errors
+    /// [`Error::Roots`] when it cannot be read.
+    pub fn owners(dir: &Path) -> Result<Vec<String>, Error> {
+        let entries = match fs::read_dir(dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|error| failed(dir, &error))?,
+        };
+        let mut owners = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|error| failed(dir, &error))?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                owners.extend(entry.file_name().into_string());
+            }
+        }
+        owners.sort();
+        Ok(owners)
+    }
+
     /// The place for the root called `name`.
     ///
     /// # Errors
@@ -107,6 +128,23 @@ impl Roots {
             }
         }
         Ok(removed)
+    }
+}
+
+impl Roots {
+    /// As [`Roots::retain`], for an owner who is gone: the directory goes as well unless something is
+    /// left in it.
+    ///
+    /// # Errors
+    /// [`Error::Roots`].
+    pub fn abandon(self, names: &BTreeSet<String>) -> Result<Vec<String>, Error> {
+        let removed = self.retain(names)?;
+        match fs::remove_dir(&self.dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::DirectoryNotEmpty => {
+                Err(failed(&self.dir, &error))
+            }
+            _ => Ok(removed),
+        }
     }
 }
 
@@ -178,6 +216,26 @@ mod tests {
         assert_eq!(roots.retain(&kept).unwrap(), [""; 0]);
         assert_eq!(fs::read_dir(&roots.dir).unwrap().count(), 4);
         assert_eq!(roots.place("core.host1").unwrap().target().unwrap().as_str(), PATH);
+    }
+
+    #[test]
+    fn an_owner_who_is_gone_leaves_only_what_is_held() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("roots");
+        assert_eq!(Roots::owners(&dir).unwrap(), [""; 0]);
+        Roots::open(&dir).unwrap();
+        fs::write(dir.join("notes"), "x").unwrap();
+        for owner in ["a", "b"] {
+            let roots = Roots::open(dir.join(owner)).unwrap();
+            for name in ["host1", "host2"] {
+                symlink(PATH, roots.place(name).unwrap().link()).unwrap();
+            }
+        }
+        let open = |owner: &str| Roots::open(dir.join(owner)).unwrap();
+        let kept = BTreeSet::from(["host1".to_owned()]);
+        assert_eq!(open("a").abandon(&kept).unwrap(), ["host2"]);
+        assert_eq!(open("b").abandon(&BTreeSet::new()).unwrap(), ["host1", "host2"]);
+        assert_eq!(Roots::owners(&dir).unwrap(), ["a"]);
     }
 
     #[test]

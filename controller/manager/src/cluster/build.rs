@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::Reconciler;
 use super::failure::ClusterFailure;
-use super::root_name;
+use super::roots::root_name;
 use crate::driver::Visit;
 use crate::logs::{Kind, keep};
 

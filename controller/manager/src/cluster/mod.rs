@@ -19,6 +19,7 @@ mod history;
 mod release;
 mod report;
 mod rollout;
+mod roots;
 mod waves;
 
 use std::collections::{BTreeSet, HashMap};
@@ -41,19 +42,24 @@ pub use build::Build;
 pub use failure::ClusterFailure;
 pub use gather::Inputs;
 pub(crate) use rollout::calendar;
+pub(crate) use roots::root_name;
 
 /// Reconciles Clusters.
 pub struct Reconciler {
     caches: Caches,
     workshop: Arc<Workshop>,
+    /// The namespace to which the caches are limited.
+    watched: Option<String>,
     /// What was evaluated last for each Cluster: a visit looks more than once before it writes.
     evaluated: Mutex<HashMap<String, Release>>,
 }
 
 impl Reconciler {
-    /// A reconciler that reads from `caches` and evaluates in `workshop`.
-    pub fn new(caches: Caches, workshop: Arc<Workshop>) -> Self {
-        Self { caches, workshop, evaluated: Mutex::default() }
+    /// A reconciler that reads from `caches`, limited to the namespace `watched` if there is one, and
+    /// evaluates in `workshop`.
+    pub fn new(caches: Caches, watched: Option<&str>, workshop: Arc<Workshop>) -> Self {
+        let watched = watched.map(str::to_owned);
+        Self { caches, workshop, watched, evaluated: Mutex::default() }
     }
 }
 
@@ -160,8 +166,9 @@ impl driver::Reconciler for Reconciler {
         plan: &Plan<Build>,
         status: &mut ClusterStatus,
     ) -> Report<Shared> {
-        if plan.is_empty() {
-            self.retain(visit, observed);
+        if let (true, Ok(Some(release))) = (plan.is_empty(), observed) {
+            let owner = (visit.namespace(), visit.name());
+            roots::hold(&self.workshop, &self.caches, owner, release).await;
         }
         let recheck = decide::decide(visit, desired, observed, status);
         report::report(visit, &self.caches, desired, observed, recheck, status)
@@ -169,13 +176,16 @@ impl driver::Reconciler for Reconciler {
 
     fn forget(&self, namespace: &str, name: &str) {
         self.evaluated().remove(&format!("{namespace}/{name}"));
+        roots::abandon(&self.workshop, &self.caches, (namespace, name));
     }
 
-    async fn cleanup(&self, visit: &Visit<'_, Cluster>) -> Step<Outcome, Self> {
-        let roots = self.workshop.roots(visit.namespace(), visit.name());
-        let removed = roots.and_then(|roots| roots.retain(&BTreeSet::new()));
-        removed.map_err(|error| Stop::Fail(Arc::new(ClusterFailure::from(error))))?;
-        // Machines and Services are their own objects and follow their own policy.
+    fn begin(&self) {
+        roots::sweep(&self.workshop, &self.caches, self.watched.as_deref());
+    }
+
+    async fn cleanup(&self, _visit: &Visit<'_, Cluster>) -> Step<Outcome, Self> {
+        // What is held in the local store goes with the object; Machines and Services are their own
+        // objects, and follow their own policy.
         Ok(Outcome::done("nothing outside is its own"))
     }
 }
@@ -184,32 +194,6 @@ impl Reconciler {
     fn evaluated(&self) -> MutexGuard<'_, HashMap<String, Release>> {
         self.evaluated.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Lets go of the closures that nobody runs, is to run, or would go back to. What stays too long
-    /// only costs disk, so failing to is no failure.
-    fn retain(&self, visit: &Visit<'_, Cluster>, observed: &Seen) {
-        let Ok(Some(release)) = observed else { return };
-        let machines = self.caches.machines.list(visit.namespace());
-        let ours = machines.iter().filter(|machine| machine.spec.cluster == visit.name());
-        let given = ours.filter_map(|machine| machine.status.as_ref()).flat_map(|status| {
-            let targets = [&status.target, &status.previous].into_iter().flatten();
-            targets.filter_map(|target| target.out_path.as_ref())
-        });
-        let wanted = release.machines.iter().filter_map(|machine| machine.out_path.as_ref());
-        let names: BTreeSet<String> =
-            given.chain(wanted).filter_map(|path| root_name(&path.parse().ok()?)).collect();
-        let roots = self.workshop.roots(visit.namespace(), visit.name());
-        match roots.and_then(|roots| roots.retain(&names)) {
-            Ok(removed) if removed.is_empty() => {}
-            Ok(removed) => tracing::debug!(?removed, "let go of closures"),
-            Err(error) => tracing::warn!(%error, "cannot let go of closures"),
-        }
-    }
-}
-
-/// The name of the root that holds a closure.
-pub(crate) fn root_name(path: &cim_nixos::StorePath) -> Option<String> {
-    path.as_str().strip_prefix("/nix/store/").map(|name| name.chars().take(250).collect())
 }
 
 fn validate(cluster: &Cluster, inputs: Inputs) -> Desired {

@@ -128,6 +128,11 @@ impl<R: Reconciler> Driver<R> {
         self.visit(&object, &key).instrument(span).await
     }
 
+    /// To be called once, when all caches are complete and before the first visit.
+    pub fn begin(&self) {
+        self.reconciler.begin();
+    }
+
     /// The object is gone: nothing is remembered of it, and its series end.
     pub fn forget(&self, object: &R::Kind) {
         let key = key(object);

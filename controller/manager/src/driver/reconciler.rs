@@ -93,6 +93,10 @@ pub trait Reconciler: Send + Sync + Sized + 'static {
         status: &mut StatusOf<Self>,
     ) -> impl Future<Output = Report<Self::Failure>> + Send;
 
+    /// All caches are complete, and nothing was visited yet: whatever was kept for objects that went
+    /// while nobody looked is let go.
+    fn begin(&self) {}
+
     /// The object is gone: whatever was kept for it is let go.
     fn forget(&self, _namespace: &str, _name: &str) {}
 
