@@ -75,6 +75,17 @@ pub(super) fn find(
     }
 }
 
+/// Whether `sender` is complete with a release that waits for a person's approval.
+pub(super) fn is_offered(
+    promotion: &Promotion,
+    sender: Option<&Cluster>,
+    approval: Option<&Approval>,
+) -> bool {
+    let offered = sender.and_then(complete).and_then(|release| release.digest.as_deref());
+    let approved = approval.map(|approval| approval.approved.digest.as_str());
+    promotion.approval == ApprovalPolicy::Manual && offered.is_some() && offered != approved
+}
+
 /// The record of an approval of `release`.
 fn approved(release: &Release, by: &str) -> Approved {
     let mut configurations: Vec<NamedPath> = release
@@ -224,6 +235,21 @@ mod tests {
         // A newer one that has not passed leaves it in force.
         let newer = receiver("Manual", &by_jane("dx"), &status);
         assert_eq!(digest(&found(&newer, Some(&sender("Complete", "True")))), Some("d9"));
+    }
+
+    #[test]
+    fn what_is_complete_and_not_approved_is_offered() {
+        let offered = |approval, wanted, sender: &Cluster| {
+            let prod = receiver(approval, &wanted, &Value::Null);
+            let promotion = prod.spec.promotion.clone().expect("a promotion");
+            is_offered(&promotion, Some(sender), found(&prod, Some(sender)).approval.as_ref())
+        };
+        let complete = sender("Complete", "True");
+        assert!(offered("Manual", Value::Null, &complete));
+        assert!(offered("Manual", by_jane("d1"), &complete));
+        assert!(!offered("Manual", by_jane("d2"), &complete));
+        assert!(!offered("Manual", Value::Null, &sender("Soaking", "True")));
+        assert!(!offered("Automatic", Value::Null, &complete));
     }
 
     #[test]

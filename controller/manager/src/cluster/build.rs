@@ -105,6 +105,10 @@ pub(super) async fn build(
     let made = visit.tell_while("Building", &message, counted, making).await;
     let result = if made.iter().all(Result::is_ok) { "ok" } else { "error" };
     reconciler.workshop.metrics().external_call("nix", "build", result, began.elapsed());
+    for made in &made {
+        let result = made.as_ref().map_or_else(cim_nixos::Error::reason, |()| "ok");
+        reconciler.workshop.metrics().deliveries().built(result);
+    }
     let mut failed = Vec::new();
     for (build, made) in builds.iter().zip(made) {
         let Err(error) = made else { continue };

@@ -28,13 +28,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cim_crds::cluster::promotion::Approval;
 use cim_crds::cluster::release::Release;
 use cim_crds::conditions::ConditionType;
-use cim_crds::{Cluster, ClusterStatus, Machine};
+use cim_crds::{Cluster, ClusterStatus, Kind as _, Machine};
 use cim_nixos::SigningKey;
 use cim_nixos::rollout::Calendar;
 use cim_plan::Plan;
 
 use crate::delivery::Workshop;
 use crate::driver::{self, Report, Step, Visit};
+use crate::ops::metrics::ObjectKey;
 use crate::outcome::{Outcome, Stop, Wait};
 use crate::scope::Caches;
 
@@ -74,6 +75,8 @@ pub struct Desired {
     approval: Option<Approval>,
     /// Why there is no newer approval.
     waits: Option<Wait>,
+    /// Whether a person could approve another release than the one in force.
+    offered: bool,
     /// Names of Machines, and when they may be changed.
     order: Result<(Vec<BTreeSet<String>>, Calendar), Shared>,
     signing_key: Option<SigningKey>,
@@ -119,8 +122,10 @@ impl driver::Reconciler for Reconciler {
         };
         let name = format!("{}/{}", visit.namespace(), visit.name());
         let remembered = self.evaluated().get(&name).cloned();
-        let resolving = release::resolve(nix, wanted, remembered.as_ref(), visit.now());
-        let seen = self.workshop.metrics().external("nix", "resolve", resolving).await;
+        let metrics = self.workshop.metrics();
+        let (remembered, now) = (remembered.as_ref(), visit.now());
+        let resolving = release::resolve(nix, wanted, remembered, metrics.deliveries(), now);
+        let seen = metrics.external("nix", "resolve", resolving).await;
         let mut release = match seen {
             Ok(release) => release,
             Err(failure) => return Ok(Err(Arc::new(failure))),
@@ -171,11 +176,15 @@ impl driver::Reconciler for Reconciler {
             roots::hold(&self.workshop, &self.caches, owner, release).await;
         }
         let recheck = decide::decide(visit, desired, observed, status);
+        let (key, metrics) = (key(visit.namespace(), visit.name()), self.workshop.metrics());
+        metrics.deliveries().rollout(&key, status.rollout.as_ref());
+        metrics.deliveries().approval_waiting(&key, desired.offered);
         report::report(visit, &self.caches, desired, observed, recheck, status)
     }
 
     fn forget(&self, namespace: &str, name: &str) {
         self.evaluated().remove(&format!("{namespace}/{name}"));
+        self.workshop.metrics().deliveries().forget(&key(namespace, name));
         roots::abandon(&self.workshop, &self.caches, (namespace, name));
     }
 
@@ -190,6 +199,11 @@ impl driver::Reconciler for Reconciler {
     }
 }
 
+/// How metrics name a Cluster.
+fn key(namespace: &str, name: &str) -> ObjectKey {
+    ObjectKey { kind: Cluster::KIND, namespace: namespace.to_owned(), name: name.to_owned() }
+}
+
 impl Reconciler {
     fn evaluated(&self) -> MutexGuard<'_, HashMap<String, Release>> {
         self.evaluated.lock().unwrap_or_else(PoisonError::into_inner)
@@ -201,11 +215,12 @@ fn validate(cluster: &Cluster, inputs: Inputs) -> Desired {
         .and_then(|waves| Ok((waves, rollout::calendar(cluster)?)))
         .map_err(Arc::new);
     let sender = inputs.sender.as_deref();
-    let (approval, waits) = match &cluster.spec.promotion {
-        None => (None, None),
+    let (approval, waits, offered) = match &cluster.spec.promotion {
+        None => (None, None, false),
         Some(promotion) => {
             let found = approval::find(cluster, promotion, sender, &inputs.now);
-            (found.approval, found.waits)
+            let offered = approval::is_offered(promotion, sender, found.approval.as_ref());
+            (found.approval, found.waits, offered)
         }
     };
     let source = cluster.spec.source.as_ref();
@@ -234,6 +249,7 @@ fn validate(cluster: &Cluster, inputs: Inputs) -> Desired {
         release: release.map_err(Arc::new),
         approval,
         waits,
+        offered,
         order,
         signing_key: inputs.signing_key,
     }

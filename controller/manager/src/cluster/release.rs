@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use cim_crds::cluster::promotion::Approval;
 use cim_crds::cluster::release::{NamedPath, Release, ReleaseMachine};
@@ -14,6 +15,7 @@ use cim_nixos::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::failure::ClusterFailure;
+use crate::ops::metrics::DeliverySeries;
 
 /// The longest message of one machine, as the schema bounds it.
 const ERROR_MAX: usize = 1000;
@@ -96,6 +98,7 @@ pub(super) async fn resolve(
     nix: &Nix,
     wanted: &Wanted,
     remembered: Option<&Release>,
+    metrics: &DeliverySeries,
     now: &Time,
 ) -> Result<Release, ClusterFailure> {
     let with_access = wanted.access.clone().map(|access| nix.with_access(access));
@@ -122,7 +125,10 @@ pub(super) async fn resolve(
     let mut attributes: Vec<Attribute> = wanted.machines.values().cloned().collect();
     attributes.sort();
     attributes.dedup();
-    let evaluation = nix.evaluate(&locked, Some(&wanted.inventory), &attributes).await?;
+    let began = Instant::now();
+    let evaluation = nix.evaluate(&locked, Some(&wanted.inventory), &attributes).await;
+    count(metrics, &evaluation, began.elapsed());
+    let evaluation = evaluation?;
     tracing::info!(
         rev = locked.rev.as_str(),
         configurations = attributes.len(),
@@ -133,6 +139,21 @@ pub(super) async fn resolve(
     let release = release(wanted, &locked, &evaluation, now);
     judge(wanted, &release)?;
     Ok(release)
+}
+
+fn count(
+    metrics: &DeliverySeries,
+    evaluation: &Result<Evaluation, cim_nixos::Error>,
+    took: Duration,
+) {
+    let (result, peak) = match evaluation {
+        Ok(found) => {
+            let complete = found.configurations.values().all(Result::is_ok);
+            (if complete { "ok" } else { "incomplete" }, Some(found.stats.peak_memory))
+        }
+        Err(error) => (error.reason(), None),
+    };
+    metrics.evaluated(result, took, peak);
 }
 
 /// Whether `release` was evaluated for exactly these machines, configurations and inventory, and all

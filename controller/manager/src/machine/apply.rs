@@ -130,9 +130,15 @@ async fn deliver(
         Some(&delivery.wanted.closure),
     );
     let delivering = Box::pin(workshop.metrics().external("ssh", "deliver", delivering));
+    let metrics = workshop.metrics().deliveries();
+    let count = |step, applied: &Result<Applied, cim_nixos::Error>| {
+        metrics.delivered(step, applied.as_ref().map_or_else(cim_nixos::Error::reason, ended));
+    };
     if let Some(next) = ahead {
         // Nothing of what runs is touched, so there is nothing to tell.
-        delivering.await?;
+        let applied = delivering.await;
+        count("ahead", &applied);
+        applied?;
         reconciler.ahead.note(&host_name(visit), &host, next, nix.limits()).await;
         return Ok(());
     }
@@ -141,8 +147,9 @@ async fn deliver(
         status.delivery_phase = phase.or(status.delivery_phase);
         status.progress = counted(&told.borrow());
     };
-    let applied = visit.tell_while("Delivering", &message(plan), counted, delivering).await?;
-    judge(visit, delivery, applied).await
+    let applied = visit.tell_while("Delivering", &message(plan), counted, delivering).await;
+    count(step(plan), &applied);
+    judge(visit, delivery, applied?).await
 }
 
 /// What is brought before its turn, if that is all that the plan does.
@@ -224,6 +231,32 @@ impl Reconciler {
 fn message(plan: &Plan<Change>) -> String {
     let steps: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
     steps.join(", then ")
+}
+
+/// How a step ended, as it is counted.
+fn ended(applied: &Applied) -> &'static str {
+    match &applied.outcome {
+        Some(outcome) if !outcome.is_success() => outcome.reason(),
+        _ => "ok",
+    }
+}
+
+/// What a plan is mainly about, as it is counted.
+fn step(plan: &Plan<Change>) -> &'static str {
+    let has = |is: fn(&Change) -> bool| plan.changes.iter().any(is);
+    if has(|change| matches!(change, Change::Activate { .. })) {
+        "activate"
+    } else if has(|change| matches!(change, Change::Confirm { .. })) {
+        "confirm"
+    } else if has(|change| matches!(change, Change::Revert { .. })) {
+        "revert"
+    } else if has(|change| matches!(change, Change::Reboot { .. })) {
+        "reboot"
+    } else if has(|change| matches!(change, Change::Await { .. })) {
+        "wait"
+    } else {
+        "copy"
+    }
 }
 
 /// How many bytes were brought, once it is known how many there are.

@@ -24,12 +24,13 @@ mod validate;
 use std::sync::Arc;
 
 use cim_crds::conditions::ConditionType;
-use cim_crds::{Machine, MachineStatus};
+use cim_crds::{Kind as _, Machine, MachineStatus};
 use cim_nixos::Change;
 use cim_plan::Plan;
 
 use crate::delivery::Workshop;
 use crate::driver::{self, Report, Step, Visit};
+use crate::ops::metrics::ObjectKey;
 use crate::outcome::Outcome;
 use crate::scope::Caches;
 
@@ -55,6 +56,11 @@ impl Reconciler {
 /// The name by which the workshop knows a machine: names are unique in a namespace only.
 fn host_name(visit: &Visit<'_, Machine>) -> String {
     format!("{}/{}", visit.namespace(), visit.name())
+}
+
+/// How metrics name a Machine.
+fn key(namespace: &str, name: &str) -> ObjectKey {
+    ObjectKey { kind: Machine::KIND, namespace: namespace.to_owned(), name: name.to_owned() }
 }
 
 impl driver::Reconciler for Reconciler {
@@ -108,10 +114,14 @@ impl driver::Reconciler for Reconciler {
     ) -> Report<MachineFailure> {
         let next = desired.next.as_ref();
         status.preview = next.and_then(|next| self.ahead.preview(&host_name(visit), next));
-        report::report(visit, desired, seen, status)
+        let told = report::report(visit, desired, seen, status);
+        let key = key(visit.namespace(), visit.name());
+        self.workshop.metrics().deliveries().machine(&key, status.state);
+        told
     }
 
     fn forget(&self, namespace: &str, name: &str) {
+        self.workshop.metrics().deliveries().forget(&key(namespace, name));
         let host = format!("{namespace}/{name}");
         self.workshop.forget_host(&host);
         self.ahead.forget(&host);

@@ -3,6 +3,7 @@
 //! Counters and histograms never name an object. The one family that does ([`ObjectSeries`]) can be
 //! switched off, and its series go when the object goes.
 
+mod delivery;
 mod objects;
 
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+pub use delivery::DeliverySeries;
 pub use objects::{ObjectKey, ObjectSeries};
 
 /// All series of the process. Clones share them.
@@ -34,6 +36,7 @@ pub struct Metrics {
     events: IntCounterVec,
     leader: IntGauge,
     objects: ObjectSeries,
+    deliveries: DeliverySeries,
 }
 
 /// Seconds from a fast no-op to an evaluation of a large flake.
@@ -142,6 +145,7 @@ impl Metrics {
                 IntGauge::new("cim_leader", "1 while this process holds the leader Lease.")?,
             )?,
             objects: ObjectSeries::new(&registry, object_series)?,
+            deliveries: DeliverySeries::new(&registry, object_series)?,
             registry,
         };
         let build = gauge(
@@ -166,6 +170,11 @@ impl Metrics {
     /// The series that name objects.
     pub fn objects(&self) -> &ObjectSeries {
         &self.objects
+    }
+
+    /// The series of releases on their way.
+    pub fn deliveries(&self) -> &DeliverySeries {
+        &self.deliveries
     }
 
     /// Counts one reconcile of `kind` that took `duration` and ended in `result`.
