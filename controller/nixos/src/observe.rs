@@ -13,7 +13,8 @@ use crate::store_path::StorePath;
 
 pub use records::{Pending, RollbackReason, RolledBack, Staged};
 
-const SCRIPT: &str = include_str!("observe/observe.sh");
+/// What is wanted is its first argument.
+pub(crate) const SCRIPT: &str = include_str!("observe/observe.sh");
 
 /// What was seen of a machine. Not being able to see is a value, not an error: it says nothing
 /// about what runs there.
@@ -169,4 +170,9 @@ async fn try_observe(
         what: format!("observing {}", host.name()),
         why: why.to_owned(),
     })
+}
+
+/// What [`SCRIPT`] told among other lines, if it told everything.
+pub(crate) fn within(answer: &str) -> Option<Observed> {
+    parse::host_state(answer).ok().map(|state| Observed::Reached(Box::new(state)))
 }

@@ -1,26 +1,55 @@
 # Tells everything about this machine that a plan needs, in one round trip. $1 is the wanted closure
 # or empty. A fact is a line that begins with the sentinel: a login script may write what it likes
-# before us. What a tool answers in lines of its own stands between "begin" and "end". Few processes,
-# since on a small machine each costs more than the way there.
+# before us. What systemctl answers in lines of its own stands between "begin" and "end". As few
+# processes as there can be: on a small machine each costs more than the way there, and what the shell
+# can do itself costs nothing.
 tell() { printf '=cim= %s %s\n' "$1" "$2"; }
 
-# A link that is missing comes back as itself.
-tell begin links
-readlink -m /run/current-system /run/booted-system /nix/var/nix/profiles/system \
-    /run/current-system/kernel /run/current-system/initrd /run/current-system/kernel-modules \
-    /run/booted-system/kernel /run/booted-system/initrd /run/booted-system/kernel-modules
-tell end links
-[ -e /run/current-system/kernel ] && [ -e /run/booted-system/kernel ] && tell kernels both
-tell generation "$(readlink /nix/var/nix/profiles/system)"
+# Where a link leads; nothing if there is none. A shell can go to a directory and see where it is.
+follow() {
+    if cd -P "$2" 2>/dev/null; then
+        tell "$1" "$PWD"
+    elif [ -L "$2" ]; then
+        tell "$1" "$(readlink -m "$2")"
+    fi
+}
+current=/run/current-system
+booted=/run/booted-system
+profile=/nix/var/nix/profiles/system
+follow current "$current"
+follow booted "$booted"
+follow profile "$profile"
+cd /
+if [ -e "$current/kernel" ] && [ -e "$booted/kernel" ]; then
+    if [ "$current" -ef "$booted" ] || {
+        [ "$current/kernel" -ef "$booted/kernel" ] && [ "$current/initrd" -ef "$booted/initrd" ] &&
+            [ "$current/kernel-modules" -ef "$booted/kernel-modules" ]
+    }; then
+        tell kernels same
+    else
+        tell kernels differ
+    fi
+fi
+# Which link of the profile, and which file is the lock, of those that somebody holds.
+lock=/run/nixos/switch-to-configuration.lock
+stat -c '=cim= file %D:%i %N' "$profile" "$lock" 2>/dev/null
+held=
+# Only those in memory file systems, which have no device of their own, can be it.
+[ -e "$lock" ] && while read -r _ kind _ mode _ file _; do
+    case "$kind $mode $file" in
+    'FLOCK WRITE 00:'*) held="$held $file" ;;
+    esac
+done </proc/locks
+tell held "$held"
+
 read -r boot_id </proc/sys/kernel/random/boot_id
 tell boot-id "$boot_id"
 
-tell begin unit
-systemctl show cim-switch.service \
-    --property LoadState,ActiveState,Job,ExecMainCode,ExecMainStatus,Result,Description
-systemctl show --property NFailedUnits
-tell end unit
-tell rollback-unit "$(systemctl show --property ActiveState --value cim-rollback.service)"
+tell begin units
+systemctl show cim-switch.service cim-rollback.service \
+    --property Id,LoadState,ActiveState,Job,ExecMainCode,ExecMainStatus,Result,Description
+tell end units
+tell failed-units "$(systemctl show --property NFailedUnits --value)"
 
 # The records of cim-activate, one line each.
 read -r uptime _ </proc/uptime
@@ -31,11 +60,14 @@ done
 [ -e /run/cim/tested ] && tell tested yes
 
 # Asking Nix takes longer than all the rest, and there is nothing to deliver to a machine in sync.
-if [ -n "$1" ] && ! { [ /run/current-system -ef "$1" ] && [ /nix/var/nix/profiles/system -ef "$1" ]; }; then
+if [ -n "$1" ] && ! { [ "$current" -ef "$1" ] && [ "$profile" -ef "$1" ]; }; then
     # What awaits its confirmation was verified before that, and is held since.
     [ -r /run/cim/pending ] && read -r pending _ </run/cim/pending
     if [ "${pending-}" = "$1" ]; then
         tell verify 0
+    elif [ ! -e "$1" ]; then
+        # As Nix says of a path that is not valid.
+        tell verify 4
     else
         nix --extra-experimental-features nix-command store verify \
             --no-contents --sigs-needed 1 --option trusted-public-keys \
@@ -43,9 +75,9 @@ if [ -n "$1" ] && ! { [ /run/current-system -ef "$1" ] && [ /nix/var/nix/profile
         tell verify $?
     fi
     # As cim-activate compares them; a system without the file inhibits nothing.
-    if [ -d "$1" ] && [ -d /run/current-system ]; then
-        if [ ! -e "$1/switch-inhibitors" ] || [ ! -e /run/current-system/switch-inhibitors ] ||
-            cmp -s "$1/switch-inhibitors" /run/current-system/switch-inhibitors; then
+    if [ -d "$1" ] && [ -d "$current" ]; then
+        if [ ! -e "$1/switch-inhibitors" ] || [ ! -e "$current/switch-inhibitors" ] ||
+            cmp -s "$1/switch-inhibitors" "$current/switch-inhibitors"; then
             tell inhibited no
         else
             tell inhibited yes
@@ -53,12 +85,4 @@ if [ -n "$1" ] && ! { [ /run/current-system -ef "$1" ] && [ /nix/var/nix/profile
     fi
 fi
 tell nix-free "$(stat -f -c '%a %S' /nix/store)"
-
-lock=/run/nixos/switch-to-configuration.lock
-if [ -e "$lock" ]; then
-    tell lock "$(stat -c %D:%i "$lock")"
-    while read -r _ kind _ mode _ file _; do
-        tell held "$kind $mode $file"
-    done </proc/locks
-fi
 tell done ok

@@ -10,6 +10,8 @@ use crate::store_path::StorePath;
 
 const SENTINEL: &str = "=cim= ";
 
+const LOCK: &str = "/run/nixos/switch-to-configuration.lock'";
+
 /// `ExecMainCode` of a process that exited by itself (`CLD_EXITED`); 0 is one that never ran.
 const EXITED: &str = "1";
 
@@ -19,17 +21,14 @@ pub(super) fn host_state(answer: &str) -> Result<HostState, &'static str> {
         return Err("the answer is incomplete");
     }
     let boot_id = facts.get("boot-id").ok_or("no boot id")?.to_owned();
-    let links: &[&str; 9] =
-        facts.links.as_slice().try_into().map_err(|_| "nine links were asked for")?;
-    let [current, booted, profile, kernels @ ..] = links;
     Ok(HostState {
-        current: link(current, "/run/current-system"),
-        booted: link(booted, "/run/booted-system"),
-        profile: link(profile, "/nix/var/nix/profiles/system"),
-        generation: facts.get("generation").and_then(generation),
+        current: link(facts.get("current")),
+        booted: link(facts.get("booted")),
+        profile: link(facts.get("profile")),
+        generation: facts.files.iter().find_map(|file| generation(file)),
         boot_id,
-        // A container has no kernel of its own, and readlink(1) would compare what does not exist.
-        kernel_is_current: facts.get("kernels").map(|_| kernels[..3] == kernels[3..]),
+        // A container has no kernel of its own.
+        kernel_is_current: facts.get("kernels").map(|word| word == "same"),
         wanted: facts.get("verify").and_then(presence),
         activation: activation(&facts),
         rolling_back: rolling_back(&facts),
@@ -37,7 +36,7 @@ pub(super) fn host_state(answer: &str) -> Result<HostState, &'static str> {
         rolled_back: facts.get("rolled-back").and_then(rolled_back),
         staged: facts.get("staged").and_then(staged),
         inhibited: facts.get("inhibited").map(|word| word == "yes"),
-        failed_units: facts.number("NFailedUnits"),
+        failed_units: facts.number("failed-units"),
         nix_free_bytes: facts.get("nix-free").and_then(free_bytes),
         switch_locked: switch_locked(&facts),
     })
@@ -47,31 +46,46 @@ pub(super) fn host_state(answer: &str) -> Result<HostState, &'static str> {
 struct Facts<'a> {
     /// The last value of each name; empty values are left out.
     one: HashMap<&'a str, &'a str>,
-    links: Vec<&'a str>,
-    held: Vec<&'a str>,
+    /// Device, inode and name of files: `1a:77 '/run/lock'`, with where it leads if it is a link.
+    files: Vec<&'a str>,
+    /// What systemd says of each unit, in the order in which it answered.
+    units: Vec<HashMap<&'a str, &'a str>>,
 }
 
 impl<'a> Facts<'a> {
     fn read(answer: &'a str) -> Self {
         let mut facts = Self::default();
-        let mut section = "";
+        let mut in_units = false;
         for line in answer.lines() {
             match line.strip_prefix(SENTINEL).map(|fact| fact.split_once(' ').unwrap_or((fact, "")))
             {
-                Some(("begin", name)) => section = name,
-                Some(("end", _)) => section = "",
-                Some(("held", value)) => facts.held.push(value),
-                Some((name, value)) => facts.one(name, value),
-                None if section == "links" => facts.links.push(line),
-                None if section == "unit" => {
-                    line.split_once('=')
-                        .into_iter()
-                        .for_each(|(name, value)| facts.one(name, value));
+                Some(("begin", name)) => {
+                    in_units = name == "units";
+                    facts.units.push(HashMap::new());
                 }
+                Some(("end", _)) => in_units = false,
+                Some(("file", value)) => facts.files.push(value),
+                Some((name, value)) => facts.one(name, value),
+                None if in_units => facts.property(line),
                 None => {}
             }
         }
         facts
+    }
+
+    /// A line of `systemctl show`, which leaves one empty between two units.
+    fn property(&mut self, line: &'a str) {
+        match (line.split_once('='), self.units.last_mut()) {
+            (Some((name, value)), Some(unit)) if !value.trim().is_empty() => {
+                unit.insert(name, value.trim());
+            }
+            (None, _) => self.units.push(HashMap::new()),
+            _ => {}
+        }
+    }
+
+    fn unit(&self, id: &str) -> Option<&HashMap<&'a str, &'a str>> {
+        self.units.iter().find(|unit| unit.get("Id") == Some(&id))
     }
 
     fn one(&mut self, name: &'a str, value: &'a str) {
@@ -114,7 +128,8 @@ fn pending(facts: &Facts<'_>) -> Option<Pending> {
 }
 
 fn rolling_back(facts: &Facts<'_>) -> Option<StorePath> {
-    let runs = matches!(facts.get("rollback-unit"), Some("activating" | "deactivating"));
+    let active = facts.unit("cim-rollback.service")?.get("ActiveState").copied();
+    let runs = matches!(active, Some("activating" | "deactivating"));
     runs.then(|| pending(facts).map(|pending| pending.closure)).flatten()
 }
 
@@ -138,11 +153,9 @@ fn staged(line: &str) -> Option<Staged> {
     Some(Staged { closure, boot_id, required })
 }
 
-/// Where the link at `path` leads; readlink(1) gives back a missing one as itself.
-fn link(target: &str, path: &str) -> Link {
-    if target == path {
-        return Link::Missing;
-    }
+/// Where a link leads.
+fn link(target: Option<&str>) -> Link {
+    let Some(target) = target else { return Link::Missing };
     target.parse().map_or_else(|_| Link::Foreign(target.chars().take(200).collect()), Link::Closure)
 }
 
@@ -152,9 +165,10 @@ fn free_bytes(text: &str) -> Option<u64> {
     blocks.parse::<u64>().ok()?.checked_mul(size.parse().ok()?)
 }
 
-/// 42 of `system-42-link`.
-fn generation(link: &str) -> Option<u64> {
-    link.rsplit('/').next()?.strip_prefix("system-")?.strip_suffix("-link")?.parse().ok()
+/// 42 of `… '/nix/var/nix/profiles/system' -> 'system-42-link'`.
+fn generation(file: &str) -> Option<u64> {
+    let link = file.split_once(" -> ")?.1.trim_matches('\'').rsplit('/').next()?;
+    link.strip_prefix("system-")?.strip_suffix("-link")?.parse().ok()
 }
 
 /// The exit status of `nix store verify`: a bit mask of 1 corrupted, 2 untrusted, 4 failed (NixOS/nix
@@ -169,22 +183,22 @@ fn presence(status: &str) -> Option<Presence> {
 }
 
 fn activation(facts: &Facts<'_>) -> Option<Activation> {
-    if facts.get("LoadState").is_none_or(|state| state == "not-found") {
+    let unit = facts.unit("cim-switch.service")?;
+    let get = |name: &str| unit.get(name).copied();
+    if get("LoadState").is_none_or(|state| state == "not-found") {
         return None;
     }
-    let job = facts.get("Description").and_then(Job::from_description);
+    let job = get("Description").and_then(Job::from_description);
     // Just begun: queued in systemd and not yet "activating".
-    if facts.get("Job").is_some_and(|queued| queued != "0") {
+    if get("Job").is_some_and(|queued| queued != "0") {
         return Some(Activation { job, outcome: None });
     }
-    let status = facts.number("ExecMainStatus");
-    let outcome = match (facts.get("ActiveState")?, facts.get("ExecMainCode"), status) {
+    let status = get("ExecMainStatus").and_then(|status| status.parse().ok());
+    let outcome = match (get("ActiveState")?, get("ExecMainCode"), status) {
         ("activating" | "deactivating" | "reloading" | "refreshing", _, _) => None,
         (_, Some(EXITED), Some(status)) => Some(Outcome::from_status(status)),
         // The main process never ran: what precedes it, setting the profile, failed or was stopped.
-        (_, Some("0"), _) if facts.get("Result") == Some("exit-code") => {
-            Some(Outcome::ProfileNotSet)
-        }
+        (_, Some("0"), _) if get("Result") == Some("exit-code") => Some(Outcome::ProfileNotSet),
         _ => Some(Outcome::Interrupted),
     };
     Some(Activation { job, outcome })
@@ -193,8 +207,9 @@ fn activation(facts: &Facts<'_>) -> Option<Activation> {
 /// Whether a process holds the lock of `switch-to-configuration`. Asked of `/proc/locks` and not by
 /// trying to lock, which could make a real activation fail in that moment.
 fn switch_locked(facts: &Facts<'_>) -> bool {
-    let Some(file) = facts.get("lock").and_then(as_in_proc_locks) else { return false };
-    facts.held.contains(&format!("FLOCK WRITE {file}").as_str())
+    let file = facts.files.iter().find_map(|file| file.strip_suffix(LOCK)?.split(' ').next());
+    let Some(file) = file.and_then(as_in_proc_locks) else { return false };
+    facts.get("held").is_some_and(|held| held.split(' ').any(|it| it == file))
 }
 
 /// `00:1a:4711`, as in `/proc/locks`, of `1a:4711`, device and inode as stat(1) writes them. The
@@ -217,12 +232,15 @@ mod tests {
     /// Of a machine that was booted with A and runs B, of which the profile is the 42nd.
     fn answer(unit: &str) -> String {
         format!(
-            "Welcome to host1!\n=cim= begin links\n{B}\n{A}\n{B}\n\
-             {B}/kernel\n{B}/initrd\n{B}/modules\n{A}/kernel\n{B}/initrd\n{B}/modules\n\
-             =cim= end links\n=cim= kernels both\n=cim= generation system-42-link\n=cim= boot-id 4d0f\n\
-             =cim= begin unit\n{unit}\nNFailedUnits=3\n=cim= end unit\n\
+            "Welcome to host1!\n=cim= current {B}\n=cim= booted {A}\n=cim= profile {B}\n\
+             =cim= kernels differ\n=cim= boot-id 4d0f\n\
+             =cim= file 1:5 '/nix/var/nix/profiles/system' -> 'system-42-link'\n\
+             =cim= file 1a:77 '/run/nixos/switch-to-configuration.lock'\n\
+             =cim= begin units\nId=cim-switch.service\n{unit}\n\n\
+             Id=cim-rollback.service\nDescription=cim-rollback.service\nLoadState=not-found\n\
+             ActiveState=inactive\n=cim= end units\n=cim= failed-units 3\n\
              =cim= verify 2\n=cim= nix-free 16 4096\n\
-             =cim= lock 1a:77\n=cim= held FLOCK WRITE 00:1a:77\n=cim= held POSIX WRITE 00:1a:78\n\
+             =cim= held  00:1a:76 00:1a:77\n\
              =cim= done ok\n"
         )
     }
@@ -270,7 +288,7 @@ mod tests {
         let staged = state.staged.unwrap();
         assert_eq!((staged.boot_id.as_str(), staged.required), ("4d0f", true));
         assert_eq!((state.inhibited, state.rolling_back.is_none()), (Some(true), true));
-        let back = text.replace("=cim= uptime", "=cim= rollback-unit activating\n=cim= uptime");
+        let back = text.replace("ActiveState=inactive", "ActiveState=activating");
         assert_eq!(host_state(&back).unwrap().rolling_back.unwrap().as_str(), A);
         let nothing_before = text.replace(&format!("{A} {B} 160"), &format!("{A} - 60"));
         let pending = host_state(&nothing_before).unwrap().pending.unwrap();
@@ -280,9 +298,9 @@ mod tests {
     #[test]
     fn links_may_be_missing_or_lead_elsewhere() {
         let text = answer("")
-            .replace(&format!("\n{A}\n"), "\n/run/booted-system\n")
-            .replace("=cim= kernels both\n", "")
-            .replacen(&format!("\n{B}\n"), "\n/srv/evil\n", 1);
+            .replace(&format!("=cim= booted {A}\n"), "")
+            .replace("=cim= kernels differ\n", "")
+            .replacen(&format!("current {B}\n"), "current /srv/evil\n", 1);
         let state = host_state(&text).unwrap();
         assert_eq!(state.booted, Link::Missing);
         assert_eq!(state.current, Link::Foreign("/srv/evil".into()));
@@ -291,15 +309,15 @@ mod tests {
 
     #[test]
     fn the_same_kernel_needs_no_reboot() {
-        let text = answer("").replace(&format!("{A}/kernel"), &format!("{B}/kernel"));
+        let text = answer("").replace("kernels differ", "kernels same");
         assert_eq!(host_state(&text).unwrap().kernel_is_current, Some(true));
     }
 
     #[test]
     fn only_the_lock_of_switch_to_configuration_counts() {
         let locked = |text: &str| host_state(text).unwrap().switch_locked;
-        assert!(!locked(&answer("").replace("WRITE 00:1a:77", "WRITE 00:1b:77")));
-        assert!(!locked(&answer("").replace("lock 1a:77", "lock 1a:78")));
+        assert!(!locked(&answer("").replace("76 00:1a:77", "76 00:1b:77")));
+        assert!(!locked(&answer("").replace("file 1a:77", "file 1a:78")));
         assert_eq!(as_in_proc_locks("10305:9").as_deref(), Some("103:05:9"));
     }
 

@@ -13,7 +13,7 @@ property() {
     case $1 in
     LoadState) [ -d "$units/$2" ] && value=loaded || value=not-found ;;
     ActiveState) value=inactive ;;
-    Description) value=$2 ;;
+    Id | Description) value=$2 ;;
     Result) value=success ;;
     *) value=0 ;;
     esac
@@ -29,24 +29,32 @@ control() {
         --property) properties=$2 && shift ;;
         --value) bare=yes ;;
         --*) ;;
-        *) if [ -z "$verb" ]; then verb=$1; else names="$names $1"; fi ;;
+        *) if [ -z "$verb" ]; then verb=$1; else names="$names${names:+ }$1"; fi ;;
         esac
         shift
     done
     case $verb in
     show)
         # The manager's own.
-        [ -n "$names" ] || names=' -'
+        [ -n "$names" ] || names=-
         IFS=', '
-        for property in $properties; do
-            # Absent while no job waits, and none does here.
-            [ "$property" != Job ] || continue
-            property "$property" "${names# }"
-            if [ "$bare" = yes ]; then echo "$value"; else echo "$property=$value"; fi
+        between=
+        for name in $names; do
+            printf %s "$between"
+            for property in $properties; do
+                # Absent while no job waits, and none does here.
+                [ "$property" != Job ] || continue
+                property "$property" "$name"
+                if [ "$bare" = yes ]; then echo "$value"; else echo "$property=$value"; fi
+            done
+            between='
+'
         done
         ;;
     stop | reset-failed)
-        for name in $names; do rm -rf "${units:?}/$name"; done
+        for name in $names; do
+            [ ! -d "$units/$name" ] || rm -rf "${units:?}/$name"
+        done
         ;;
     daemon-reload | start | restart | unmask) ;;
     *)
@@ -92,7 +100,6 @@ start() {
     ' "$dir" "$@" </dev/null >>/run/journal 2>&1 9>&- &
 }
 
-mkdir -p "$units" 2>/dev/null || true
 case $0 in
 *systemd-run) start "$@" ;;
 *) control "$@" ;;
