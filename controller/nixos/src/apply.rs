@@ -9,9 +9,10 @@ use std::time::Duration;
 use cim_plan::Plan;
 
 use crate::activation::{Job, Outcome, Step};
+use crate::copy::Parcel;
 use crate::error::Error;
-use crate::helper::{self, Patience, Verb};
-use crate::nix::Nix;
+use crate::helper::{self, Patience, Tried, Verb};
+use crate::nix::{Limits, Nix};
 use crate::observe::{Observed, observe};
 use crate::plan::Change;
 use crate::progress::ProgressSink;
@@ -65,12 +66,18 @@ pub async fn apply(
     let Delivery { nix, host, .. } = delivery;
     let limits = nix.limits();
     let mut ended = Ended::default();
-    for change in &plan.changes {
+    let mut changes = plan.changes.as_slice();
+    while let Some(change) = changes.first() {
         tracing::info!(host = host.name(), %change, "apply");
-        ended = make(delivery, change, wanted).await?;
+        let done;
+        (ended, done) = match Trial::of(changes) {
+            Some(trial) => trial.make(delivery, wanted).await?,
+            None => (make(delivery, change, wanted).await?, 1),
+        };
         if ended.stop {
             break;
         }
+        changes = &changes[done..];
     }
     let mut log = ended.log;
     if log.is_none() && ended.outcome.as_ref().is_some_and(|outcome| !outcome.is_success()) {
@@ -94,6 +101,13 @@ struct Ended {
     stop: bool,
 }
 
+impl Ended {
+    /// The closure refuses to be switched to.
+    fn refused(outcome: Outcome, log: String) -> Self {
+        Self { outcome: Some(outcome), log: Some(log), stop: true, ..Self::default() }
+    }
+}
+
 async fn make(
     delivery: Delivery<'_>,
     change: &Change,
@@ -103,12 +117,7 @@ async fn make(
     let limits = nix.limits();
     match change {
         Change::Copy { closure } => {
-            nix.sign_once(signer, closure).await?;
-            let copied = nix.copy(host, closure, progress).await;
-            if let Err(Error::UnsignedRefused { .. }) = &copied {
-                signer.forget(closure);
-            }
-            copied?;
+            nix.copy(host, signer, closure, progress).await?;
         }
         Change::CopySignatures { closure } => {
             nix.sign(signer, closure).await?;
@@ -117,37 +126,96 @@ async fn make(
         Change::Check { closure } => {
             let (outcome, log) = helper::check(host, closure, limits).await?;
             if !outcome.is_success() {
-                let ended = Ended { outcome: Some(outcome), log: Some(log), ..Ended::default() };
-                return Ok(Ended { stop: true, ..ended });
+                return Ok(Ended::refused(outcome, log));
             }
         }
         Change::Await { job } => {
-            return Ok(waited(delivery, job.as_ref(), limits.activation, wanted).await);
+            return Ok(waited(delivery, job.as_ref(), limits.activation, wanted, None).await);
         }
         Change::Activate { job, confirm_timeout } => {
-            let activation = limits.activation;
-            let patience = Patience { activation, confirmation: *confirm_timeout };
+            let patience = patience(limits, *confirm_timeout);
             let (verb, end) = match job.step {
-                Step::Boot => (Verb::Boot(&job.closure), activation),
-                // If it breaks the way to the machine, that is mended only when that goes back.
-                _ => (Verb::Test(&job.closure, patience), patience.total() + activation),
+                Step::Boot => (Verb::Boot(&job.closure), limits.activation),
+                _ => (Verb::Test(&job.closure, patience), test_end(patience)),
             };
-            helper::start(host, verb, limits).await?;
-            return Ok(waited(delivery, Some(job), end, wanted).await);
+            let seen = helper::start(host, verb, limits, wanted).await?;
+            return Ok(waited(delivery, Some(job), end, wanted, seen).await);
         }
         Change::Confirm { closure } => {
-            helper::start(host, Verb::Confirm(closure), limits).await?;
+            let seen = helper::start(host, Verb::Confirm(closure), limits, wanted).await?;
             let job = job(Step::Confirm, closure);
-            return Ok(waited(delivery, Some(&job), limits.activation, wanted).await);
+            return Ok(waited(delivery, Some(&job), limits.activation, wanted, seen).await);
         }
         Change::Revert { closure, why } => {
-            helper::start(host, Verb::Rollback(closure, *why), limits).await?;
+            let seen = helper::start(host, Verb::Rollback(closure, *why), limits, wanted).await?;
             let job = job(Step::Rollback, closure);
-            return Ok(waited(delivery, Some(&job), limits.activation, wanted).await);
+            return Ok(waited(delivery, Some(&job), limits.activation, wanted, seen).await);
         }
         Change::Reboot { boot_id } => reboot::reboot(host, boot_id, limits).await?,
     }
     Ok(Ended::default())
+}
+
+/// The changes that bring a closure to its test, which are made in one round trip.
+struct Trial<'a> {
+    /// Whether it is copied before.
+    bring: bool,
+    closure: &'a StorePath,
+    confirm_timeout: Duration,
+}
+
+impl<'a> Trial<'a> {
+    /// If these changes begin with one.
+    fn of(changes: &'a [Change]) -> Option<Self> {
+        let (copied, rest) = match changes {
+            [Change::Copy { closure }, rest @ ..] => (Some(closure), rest),
+            rest => (None, rest),
+        };
+        let [Change::Check { closure }, Change::Activate { job, confirm_timeout }, ..] = rest
+        else {
+            return None;
+        };
+        let same = job.closure == *closure && copied.is_none_or(|copied| copied == closure);
+        (same && job.step == Step::Test).then_some(Self {
+            bring: copied.is_some(),
+            closure,
+            confirm_timeout: *confirm_timeout,
+        })
+    }
+
+    /// Makes them; how it ended, and how many of the changes were made.
+    async fn make(
+        &self,
+        delivery: Delivery<'_>,
+        wanted: Option<&StorePath>,
+    ) -> Result<(Ended, usize), Error> {
+        let Delivery { nix, signer, host, progress } = delivery;
+        let Self { bring, closure, confirm_timeout } = *self;
+        let patience = patience(nix.limits(), confirm_timeout);
+        let parcel = Parcel { host, signer, closure, progress };
+        let all = 2 + usize::from(bring);
+        Ok(match helper::try_closure(nix, parcel, bring, patience, wanted).await? {
+            Tried::Refused(outcome, log) => (Ended::refused(outcome, log), all),
+            Tried::Began(seen) => {
+                let job = job(Step::Test, closure);
+                (waited(delivery, Some(&job), test_end(patience), wanted, seen).await, all)
+            }
+            Tried::Unknown if bring => (Ended::default(), 1),
+            Tried::Unknown => {
+                let check = Change::Check { closure: closure.clone() };
+                (make(delivery, &check, wanted).await?, 1)
+            }
+        })
+    }
+}
+
+fn patience(limits: &Limits, confirm_timeout: Duration) -> Patience {
+    Patience { activation: limits.activation, confirmation: confirm_timeout }
+}
+
+/// If a test breaks the way to the machine, that is mended only when it goes back.
+fn test_end(patience: Patience) -> Duration {
+    patience.total() + patience.activation
 }
 
 fn job(step: Step, closure: &StorePath) -> Job {
@@ -159,8 +227,9 @@ async fn waited(
     job: Option<&Job>,
     end: Duration,
     wanted: Option<&StorePath>,
+    seen: Option<Observed>,
 ) -> Ended {
-    match wait::wait(delivery.host, delivery.nix.limits(), job, end, wanted).await {
+    match wait::wait(delivery.host, delivery.nix.limits(), job, end, wanted, seen).await {
         Waited::Ended(outcome, observed) => {
             Ended { outcome, observed: Some(observed), ..Ended::default() }
         }

@@ -4,18 +4,27 @@
 use std::time::Duration;
 
 use crate::activation::Outcome;
+use crate::copy::Parcel;
 use crate::error::{Error, Refusal};
-use crate::nix::Limits;
-use crate::observe::RollbackReason;
+use crate::nix::{Limits, Nix};
+use crate::observe::{self, Observed, RollbackReason};
 use crate::process::Output;
 use crate::ssh::{Connection, Host, Script};
 use crate::store_path::StorePath;
 
 const WHAT: &str = "cim-activate";
 const RUN: &str = "exec sudo -n cim-activate \"$@\"\n";
+/// Acts and looks at what came of it, in one round trip: see [`Request`].
+pub(crate) const ACT_AND_LOOK: &str = concat!(
+    "wanted=$1\nshift\nsudo -n cim-activate \"$@\" </dev/null\nacted=$?\nset -- \"$wanted\"\n",
+    include_str!("observe/observe.sh"),
+    "exit $acted\n"
+);
 /// What `check` and `dry-activate` write to standard output, before the exit status of
 /// `switch-to-configuration`.
 const STATUS: &str = "=cim= status ";
+/// The exit status of `cim-activate` for a verb that it does not know.
+const USAGE: i32 = 64;
 /// What the verbs that begin something write once it has begun.
 const STARTED: &str = "started";
 
@@ -65,15 +74,90 @@ impl Verb<'_> {
 }
 
 /// Has the machine begin something, and gives it a moment to end. That it already runs or is done is
-/// as good.
-pub(crate) async fn start(host: &Host, verb: Verb<'_>, limits: &Limits) -> Result<(), Error> {
+/// as good. The machine as it was after that moment, if it could still tell; `wanted` is the closure
+/// whose presence the caller wants to know.
+pub(crate) async fn start(
+    host: &Host,
+    verb: Verb<'_>,
+    limits: &Limits,
+    wanted: Option<&StorePath>,
+) -> Result<Option<Observed>, Error> {
     let words = verb.words();
-    let output = hear(host, &words, limits.command).await?;
+    let output = match verb {
+        // There may be nothing to look at any more.
+        Verb::Reboot(_) => hear(host, &words, limits.command).await?,
+        _ => {
+            hear_and_look(host, Request { wanted, words: &words, deadline: limits.command }).await?
+        }
+    };
+    began(host, &words, output)
+}
+
+fn began(host: &Host, words: &[String], output: Output) -> Result<Option<Observed>, Error> {
+    let observed = observe::within(&output.stdout);
     // What was begun may have cut the connection, or have ended whoever waited there.
     if output.stdout.lines().any(|line| line == STARTED) {
-        return Ok(());
+        return Ok(observed);
     }
-    judge(host, &words, output).map(drop)
+    judge(host, words, output).map(|_| observed)
+}
+
+/// What [`ACT_AND_LOOK`] is to do.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    /// The closure whose presence the caller wants to know afterwards.
+    wanted: Option<&'a StorePath>,
+    words: &'a [String],
+    /// How long it may take.
+    pub(crate) deadline: Duration,
+}
+
+impl Request<'_> {
+    /// The arguments of the script.
+    pub(crate) fn args(&self) -> impl Iterator<Item = &str> {
+        let wanted = self.wanted.map_or("", StorePath::as_str);
+        [wanted].into_iter().chain(self.words.iter().map(String::as_str))
+    }
+}
+
+/// What came of trying.
+pub(crate) enum Tried {
+    /// The closure refuses to be switched to; how, and what it said. Nothing was begun.
+    Refused(Outcome, String),
+    /// As [`start`].
+    Began(Option<Observed>),
+    /// The machine's `cim-activate` is older than this verb.
+    Unknown,
+}
+
+/// Has the closure judge whether it can be switched to, and begins its test unless it refuses. With
+/// `bring` it is copied before, in the same round trip.
+pub(crate) async fn try_closure(
+    nix: &Nix,
+    parcel: Parcel<'_>,
+    bring: bool,
+    patience: Patience,
+    wanted: Option<&StorePath>,
+) -> Result<Tried, Error> {
+    let (host, limits) = (parcel.host, nix.limits());
+    let mut words = Verb::Test(parcel.closure, patience).words();
+    "try".clone_into(&mut words[0]);
+    let deadline = limits.command + limits.activation;
+    let request = Request { wanted, words: &words, deadline };
+    let output = if bring {
+        nix.bring(parcel, Some(request)).await?
+    } else {
+        hear_and_look(host, request).await?
+    };
+    if output.code == Some(USAGE) {
+        return Ok(Tried::Unknown);
+    }
+    match status(&output).map(Outcome::from_status) {
+        Some(outcome) if !outcome.is_success() => {
+            Ok(Tried::Refused(outcome, output.stderr.trim().to_owned()))
+        }
+        _ => began(host, &words, output).map(Tried::Began),
+    }
 }
 
 /// Has the closure judge whether it can be switched to; how it ended, and what it said.
@@ -102,14 +186,17 @@ async fn ask(
 ) -> Result<(Outcome, String), Error> {
     let words = [verb.to_owned(), closure.to_string()];
     let output = run(host, &words, limits.activation).await?;
-    let status = output.stdout.lines().find_map(|line| line.strip_prefix(STATUS)?.parse().ok());
-    let Some(status) = status else {
+    let Some(status) = status(&output) else {
         return Err(Error::BadOutput {
             what: format!("cim-activate {verb} on {}", host.name()),
             why: "it told no exit status; is it of this version?".to_owned(),
         });
     };
     Ok((Outcome::from_status(status), output.stderr.trim().to_owned()))
+}
+
+fn status(output: &Output) -> Option<i32> {
+    output.stdout.lines().find_map(|line| line.strip_prefix(STATUS)?.parse().ok())
 }
 
 /// The end of the last step's log. Only explains, so failing to get it is no error.
@@ -131,6 +218,12 @@ async fn hear(host: &Host, words: &[String], deadline: Duration) -> Result<Outpu
     let args: Vec<&str> = words.iter().map(String::as_str).collect();
     let script = Script { what: WHAT, text: RUN, args: &args };
     host.run_until_lost(Connection::Shared, script, deadline).await
+}
+
+async fn hear_and_look(host: &Host, request: Request<'_>) -> Result<Output, Error> {
+    let args: Vec<&str> = request.args().collect();
+    let script = Script { what: WHAT, text: ACT_AND_LOOK, args: &args };
+    host.run_until_lost(Connection::Shared, script, request.deadline).await
 }
 
 fn judge(host: &Host, words: &[String], output: Output) -> Result<Output, Error> {

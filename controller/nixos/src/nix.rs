@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::copy::Copies;
 use crate::error::{Error, ParseError};
 use crate::process::Invocation;
 use crate::source::Access;
@@ -35,7 +36,8 @@ pub struct Tools {
     pub ssh: PathBuf,
     /// `PATH` of the children; `git` and `ssh` must be on it.
     pub path: OsString,
-    /// `HOME` of the children: Nix keeps its fetcher caches in `.cache/nix` below it.
+    /// `HOME` of the children: Nix keeps its fetcher caches in `.cache/nix` below it, and what was
+    /// compressed for machines is in `.cache/cim`. They must see it by the same path as we do.
     pub home: PathBuf,
     /// Further variables: `NIX_REMOTE`, `NIX_SSL_CERT_FILE`, `GIT_SSH_COMMAND`. Values may be secret.
     /// Settings for Nix come by `NIX_USER_CONF_FILES`; `NIX_CONFIG` is ours.
@@ -147,12 +149,13 @@ pub struct Nix {
     limits: Limits,
     version: NixVersion,
     access: Option<Arc<Access>>,
+    copies: Arc<Copies>,
 }
 
 impl Nix {
     /// Asks `nix` for its version.
     pub async fn detect(tools: Tools, limits: Limits) -> Result<Self, Error> {
-        let mut nix = Self { tools, limits, version: MIN_NIX, access: None };
+        let mut nix = Self::unasked(tools, limits);
         let what = "asking nix for its version".to_owned();
         let output = nix.nix(["--version"], nix.limits.store, what.clone()).run().await?;
         if !output.success() {
@@ -166,10 +169,19 @@ impl Nix {
         Ok(nix)
     }
 
+    fn unasked(tools: Tools, limits: Limits) -> Self {
+        Self { tools, limits, version: MIN_NIX, access: None, copies: Arc::default() }
+    }
+
     /// A Nix that nobody asked for its version, for tests that run none.
     #[cfg(test)]
     pub(crate) fn unchecked(tools: Tools, limits: Limits) -> Self {
-        Self { tools, limits, version: MIN_NIX, access: None }
+        Self::unasked(tools, limits)
+    }
+
+    /// What copies to machines share.
+    pub(crate) fn copies(&self) -> &Copies {
+        &self.copies
     }
 
     /// The same Nix, which shows its credentials where a repository asks for them.

@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use self::group::Group;
@@ -40,6 +40,12 @@ pub(crate) struct Invocation {
     pub(crate) deadline: Duration,
     /// What is being done, for error messages.
     pub(crate) what: String,
+}
+
+/// The ends of a program's pipes that are ours.
+pub(crate) struct Pipes {
+    pub(crate) input: ChildStdin,
+    pub(crate) output: BufReader<ChildStdout>,
 }
 
 /// How a program ended and what it wrote.
@@ -71,6 +77,59 @@ impl Invocation {
     ) -> Result<Output, Error> {
         let (child, group) = self.spawn()?;
         self.finish(child, group, watch).await
+    }
+
+    /// Runs the program while `talk` writes to it and reads what it answers. What it writes after that
+    /// is its output. An error of `talk` stops it.
+    pub(crate) async fn run_talking<T>(self, talk: impl FnOnce(Pipes) -> T) -> Result<Output, Error>
+    where
+        T: Future<Output = Result<Pipes, Error>>,
+    {
+        let (mut child, mut group) = self.spawn()?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let Some((input, output)) = pipes else {
+            return Err(Error::BadOutput { what: self.what, why: "it has no pipes".to_owned() });
+        };
+        let bad = |error: std::io::Error| Error::BadOutput {
+            what: self.what.clone(),
+            why: error.to_string(),
+        };
+        let (mut stdout, mut stderr) = (Vec::new(), Tail::new(STDERR_TAIL));
+        let mut keep_all = |_: &str| Keep::Yes;
+        let messages = child.stderr.take();
+        let run = async {
+            let talked = async {
+                let Pipes { output, .. } =
+                    talk(Pipes { input, output: BufReader::new(output) }).await?;
+                read_bounded(Some(output), &mut stdout).await.map_err(bad)
+            };
+            let heard =
+                async { read_lines(messages, &mut stderr, &mut keep_all).await.map_err(bad) };
+            let pipes = async { tokio::try_join!(talked, heard).map(|_| ()) };
+            tokio::pin!(pipes);
+            tokio::select! {
+                closed = &mut pipes => {
+                    closed?;
+                    child.wait().await.map_err(bad)
+                }
+                ended = child.wait() => {
+                    if let Ok(closed) = timeout(DRAIN, &mut pipes).await {
+                        closed?;
+                    }
+                    ended.map_err(bad)
+                }
+            }
+        };
+        let status = match timeout(self.deadline, run).await {
+            Ok(ended) => ended?,
+            Err(_) => return Err(Error::Timeout { what: self.what, after: self.deadline }),
+        };
+        group.ended();
+        Ok(Output {
+            code: status.code(),
+            stdout: String::from_utf8_lossy(&stdout).into_owned(),
+            stderr: stderr.into_string(),
+        })
     }
 
     /// Runs the program, and stops it with all that it forked when they hold more than

@@ -41,9 +41,12 @@ struct Listed {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Info {
+pub(crate) struct Info {
     nar_hash: NarHash,
-    nar_size: u64,
+    pub(crate) nar_size: u64,
+    /// Without their directory from 2.33 on.
+    #[serde(default)]
+    pub(crate) references: Vec<String>,
     #[serde(default)]
     signatures: Vec<String>,
 }
@@ -69,6 +72,18 @@ impl Nix {
             .map_err(|why| Error::BadOutput { what: what.clone(), why: why.to_string() })?
             .ok_or_else(absent)
     }
+}
+
+/// All valid paths that `nix path-info --json` told, by what it calls them.
+pub(crate) fn entries(json: &str) -> Result<Vec<(String, Info)>, serde_json::Error> {
+    Ok(match serde_json::from_str(json)? {
+        Answer::List(list) => {
+            list.into_iter().filter_map(|entry| Some((entry.path, entry.info?))).collect()
+        }
+        Answer::Wrapped { info } | Answer::Map(info) => {
+            info.into_iter().filter_map(|(path, info)| Some((path, info?))).collect()
+        }
+    })
 }
 
 fn parse(json: &str, path: &StorePath) -> Result<Option<Provenance>, serde_json::Error> {

@@ -158,12 +158,11 @@ impl Nix {
         let args = args.into_iter().chain([signer.file().into(), "--".into()]);
         let args = args.chain(paths.iter().map(|path| path.as_str().into()));
         let output = self.nix(args, self.limits().store, what.clone()).run().await?;
-        if output.success() {
-            signer.remember(paths);
-            Ok(())
-        } else {
-            Err(Error::ToolFailed { what, code: output.code, stderr: output.stderr })
+        if !output.success() {
+            return Err(Error::ToolFailed { what, code: output.code, stderr: output.stderr });
         }
+        signer.remember(paths);
+        self.learn_members(paths).await
     }
 }
 

@@ -216,7 +216,7 @@ pub(crate) fn tools(lab: &Lab, scratch: &Path) -> Try<Tools> {
         git: wrap("git")?,
         ssh: wrap("ssh")?,
         path: "/usr/sbin:/usr/bin:/sbin:/bin".into(),
-        home: "/root".into(),
+        home: scratch.into(),
         env: vec![("NIX_USER_CONF_FILES".into(), settings.into())],
     })
 }

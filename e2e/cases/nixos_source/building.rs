@@ -140,13 +140,12 @@ pub(crate) async fn a_copy_tells_how_many_bytes_it_has_brought(lab: &Lab) -> Out
     let toplevel = bench.toplevel(&repository, "host2").await?;
     bench.nix.build(&toplevel, BuildOptions::default()).await?;
     let signer = Signer::new(&bench.dir, &lab.nix_key().secret.parse()?)?;
-    bench.nix.sign(&signer, &toplevel.closure).await?;
 
     let hosts = Hosts::new(PrivateDir::open(bench.scratch.join("h"))?, bench.nix.tools().clone());
     let target = Target { user: DEPLOY_USER.parse()?, ..builder(lab, lab.host(1)?)?.target };
     let host = hosts.host("host1", target)?;
     let progress = progress();
-    bench.nix.copy(&host, &toplevel.closure, Some(&progress)).await?;
+    bench.nix.copy(&host, &signer, &toplevel.closure, Some(&progress)).await?;
     let seen = progress.borrow().clone();
     assert!(seen.copies.done >= 2 && seen.copies.done == seen.copies.expected, "{seen:?}");
     assert!(seen.bytes.done > 5_000_000, "{seen:?}");

@@ -18,9 +18,9 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// Reboots the machine if its boot is still `boot_id`, and waits for the next one.
 pub(super) async fn reboot(host: &Host, boot_id: &str, limits: &Limits) -> Result<(), Error> {
-    match helper::start(host, Verb::Reboot(boot_id), limits).await {
+    match helper::start(host, Verb::Reboot(boot_id), limits, None).await {
         // It may be gone before its answer is here.
-        Ok(()) | Err(Error::Unreachable { .. } | Error::HostTimeout { .. }) => {}
+        Ok(_) | Err(Error::Unreachable { .. } | Error::HostTimeout { .. }) => {}
         Err(error) => return Err(error),
     }
     let deadline = Instant::now() + limits.reboot;

@@ -23,19 +23,24 @@ pub(super) enum Waited {
 
 /// Waits until neither `job` nor anybody else's activation runs. That the machine cannot be reached
 /// in between is normal: an activation may restart the network or sshd, or break them until the
-/// machine goes back.
+/// machine goes back. `seen` is what it was like a moment ago.
 pub(super) async fn wait(
     host: &Host,
     limits: &Limits,
     job: Option<&Job>,
     end: Duration,
     wanted: Option<&StorePath>,
+    mut seen: Option<Observed>,
 ) -> Waited {
     let deadline = Instant::now() + end;
     let mut pause = FIRST_POLL;
     loop {
-        let Ok(observed) = timeout_at(deadline, observe(host, limits, wanted)).await else {
-            return Waited::StillRunning;
+        let observed = match seen.take() {
+            Some(observed) => observed,
+            None => match timeout_at(deadline, observe(host, limits, wanted)).await {
+                Ok(observed) => observed,
+                Err(_) => return Waited::StillRunning,
+            },
         };
         if let Some(state) = observed.state().filter(|state| !is_busy(state)) {
             let outcome = job.and_then(|job| ended(state, job));

@@ -12,7 +12,7 @@ use super::target::Target;
 use crate::error::{Error, ParseError};
 use crate::nix::Tools;
 use crate::private_dir::{PrivateDir, remove, write_private};
-use crate::process::Output;
+use crate::process::{Invocation, Output, Pipes};
 
 /// All machines that this process talks to. It keeps their keys in files and their connections
 /// open as long as they are known here.
@@ -65,7 +65,7 @@ pub struct Host {
 pub(crate) struct Script<'a> {
     /// What it does, for messages.
     pub(crate) what: &'a str,
-    pub(crate) text: &'static str,
+    pub(crate) text: &'a str,
     pub(crate) args: &'a [&'a str],
 }
 
@@ -187,16 +187,40 @@ impl Host {
             // What is on the command line comes before the file.
             args.extend(["-oControlMaster=no".into(), "-oControlPath=none".into()]);
         }
-        args.extend([ALIAS.into(), "/bin/sh -s --".into()]);
-        // ssh joins its arguments with spaces and the user's shell takes them apart again.
-        args.extend(script.args.iter().map(|arg| quote(arg).into()));
+        args.extend(remote(&script));
         let what = format!("{} on {}", script.what, self.name);
-        let mut run = self.tools.invocation(self.tools.ssh.clone(), args, deadline, what);
-        run.stdin = format!("{REMOTE_PATH}{}", script.text).into_bytes();
-        match run.run().await {
+        let run = self.tools.invocation(self.tools.ssh.clone(), args, deadline, what);
+        self.end_of(run, script.what).await
+    }
+
+    /// Runs `script` over the shared connection while `talk` speaks with it; a connection that is lost
+    /// is an exit status of 255. See [`Invocation::run_talking`].
+    pub(crate) async fn converse<T>(
+        &self,
+        script: Script<'_>,
+        deadline: Duration,
+        talk: impl FnOnce(Pipes) -> T,
+    ) -> Result<Output, Error>
+    where
+        T: Future<Output = Result<Pipes, Error>>,
+    {
+        let mut args: Vec<OsString> = vec!["-F".into(), self.dir.join("config").into()];
+        args.extend(remote(&script));
+        let what = format!("{} on {}", script.what, self.name);
+        let run = self.tools.invocation(self.tools.ssh.clone(), args, deadline, what);
+        self.told_by(run.run_talking(talk).await, script.what)
+    }
+
+    async fn end_of(&self, run: Invocation, command: &str) -> Result<Output, Error> {
+        self.told_by(run.run().await, command)
+    }
+
+    /// Names the machine for which a run took too long.
+    fn told_by(&self, ended: Result<Output, Error>, command: &str) -> Result<Output, Error> {
+        match ended {
             Err(Error::Timeout { after, .. }) => Err(Error::HostTimeout {
                 host: self.name.clone(),
-                command: script.what.to_owned(),
+                command: command.to_owned(),
                 after,
             }),
             other => other,
@@ -210,26 +234,19 @@ impl Host {
         feed: Feed,
         deadline: Duration,
     ) -> Result<String, Error> {
-        // Standard input is taken, so the script itself is an argument.
-        let text = format!("{REMOTE_PATH}{}", script.text);
         let mut args: Vec<OsString> = vec!["-F".into(), self.dir.join("config").into()];
-        args.extend([ALIAS.into(), "/bin/sh -c".into(), quote(&text).into(), "sh".into()]);
-        args.extend(script.args.iter().map(|arg| quote(arg).into()));
+        args.extend(remote(&script));
         let what = format!("{} on {}", script.what, self.name);
         let mut run = self.tools.invocation(self.tools.ssh.clone(), args, deadline, what);
         match feed {
             Feed::Bytes(bytes) => run.stdin = bytes,
             Feed::File(file) => run.stdin_from = Some(file),
         }
-        match run.run().await {
-            Ok(output) if output.success() => Ok(output.stdout),
-            Ok(output) => Err(self.failure(script.what, &output, false)),
-            Err(Error::Timeout { after, .. }) => Err(Error::HostTimeout {
-                host: self.name.clone(),
-                command: script.what.to_owned(),
-                after,
-            }),
-            Err(other) => Err(other),
+        let output = self.end_of(run, script.what).await?;
+        if output.success() {
+            Ok(output.stdout)
+        } else {
+            Err(self.failure(script.what, &output, false))
         }
     }
 
@@ -247,6 +264,24 @@ impl Drop for Host {
             tracing::warn!(%error, host = %self.name, "SSH files not removed");
         }
     }
+}
+
+/// The machine and the command for it. The script is an argument: it is there with the request, and
+/// standard input is free. ssh joins its arguments with spaces and the user's shell takes them apart
+/// again.
+fn remote(script: &Script<'_>) -> impl Iterator<Item = OsString> {
+    let text = format!("{REMOTE_PATH}{}", bare(script.text));
+    let words = [ALIAS.into(), "exec /bin/sh -c".into(), quote(&text), "sh".into()];
+    let args: Vec<String> = script.args.iter().map(|arg| quote(arg)).collect();
+    words.into_iter().chain(args).map(OsString::from)
+}
+
+/// A script without what only its readers need. It has no lines within quotes that look like that.
+fn bare(text: &str) -> String {
+    let lines = text.lines().map(str::trim_start);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .fold(String::with_capacity(text.len()), |text, line| text + line + "\n")
 }
 
 /// `text` as one word of a POSIX shell.
