@@ -4,10 +4,11 @@ use std::{
     fmt::Write,
     fs,
     path::PathBuf,
+    process::Command,
     time::{Duration, Instant},
 };
 
-use cim_e2e::lab::{Lab, servers::host::DEPLOY_USER};
+use cim_e2e::lab::servers::host::DEPLOY_USER;
 use cim_nixos::StorePath;
 
 use super::{
@@ -19,9 +20,9 @@ use crate::Try;
 
 const SCRIPT: &str = include_str!("by_hand.sh");
 
-pub(super) struct Loop<'a> {
-    lab: &'a Lab,
+pub(super) struct Loop {
     dir: PathBuf,
+    programs: PathBuf,
     url: String,
     machines: Vec<String>,
 }
@@ -34,8 +35,8 @@ pub(super) struct Rollout {
     pub(super) bytes: u64,
 }
 
-impl<'a> Loop<'a> {
-    pub(super) fn new(fleet: &Fleet<'a>) -> Try<Self> {
+impl Loop {
+    pub(super) fn new(fleet: &Fleet<'_>) -> Try<Self> {
         let dir = fleet.scratch.join("l");
         fs::create_dir_all(&dir)?;
         let mut config = format!(
@@ -57,7 +58,7 @@ impl<'a> Loop<'a> {
         fs::write(dir.join("by_hand.sh"), SCRIPT)?;
         fs::copy(fleet.settings(), dir.join("nix.conf"))?;
         let machines = fleet.names().map(str::to_owned).collect();
-        Ok(Self { lab: fleet.lab, dir, url: fleet.repository.url(), machines })
+        Ok(Self { dir, programs: fleet.scratch.clone(), url: fleet.repository.url(), machines })
     }
 
     /// From a commit to its activation on all targets.
@@ -81,10 +82,16 @@ impl<'a> Loop<'a> {
     }
 
     fn run(&self, verb: &str, args: &[&str]) -> Try<String> {
-        let (script, dir) = (self.dir.join("by_hand.sh"), self.dir.display().to_string());
-        let script = script.display().to_string();
-        let words = [&script, verb, &*dir].into_iter().chain(args.iter().copied());
-        let words: Vec<&str> = words.chain(self.machines.iter().map(String::as_str)).collect();
-        Ok(self.lab.tool("sh", &words)?)
+        let mut shell = Command::new("sh");
+        shell.arg(self.dir.join("by_hand.sh")).arg(verb).arg(&self.dir);
+        shell.args(args).args(&self.machines).env_clear();
+        // The programs that our side runs, by the same wrappers.
+        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", self.programs.display());
+        shell.env("PATH", path).env("HOME", &self.programs);
+        let output = shell.output()?;
+        if output.status.success() {
+            return Ok(String::from_utf8(output.stdout)?);
+        }
+        Err(format!("by hand: {}", String::from_utf8_lossy(&output.stderr)).into())
     }
 }

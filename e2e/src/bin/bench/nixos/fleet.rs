@@ -34,7 +34,7 @@ pub(super) struct Fleet<'lab> {
     pub(super) nix: Nix,
     pub(super) signer: Signer,
     hosts: Hosts,
-    /// A directory that the tools see by the same path.
+    /// A directory that the tools see by the same path, with the tools of both sides.
     pub(super) scratch: PathBuf,
 }
 
@@ -99,7 +99,7 @@ fn tools(lab: &Lab, scratch: &Path) -> Try<Tools> {
         git: wrap("git")?,
         ssh: wrap("ssh")?,
         path: "/usr/sbin:/usr/bin:/sbin:/bin".into(),
-        home: "/root".into(),
+        home: scratch.into(),
         env: vec![("NIX_USER_CONF_FILES".into(), settings.into())],
     })
 }
