@@ -193,7 +193,7 @@ impl<'lab> Ground<'lab> {
     }
 
     async fn seen(&self, wanted: &Installation) -> Try<Seen> {
-        Ok(observe(&self.bare, &self.deploy, &wanted.toplevel, self.nix.limits()).await?)
+        Ok(observe(&self.bare, &self.deploy, Some(&wanted.toplevel), self.nix.limits()).await?)
     }
 }
 
@@ -202,7 +202,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 /// Makes the host a bare machine, runs `case`, and makes it what it was, however that ended.
-async fn on_bare_metal(lab: &Lab, case: impl AsyncFnOnce() -> Outcome) -> Outcome {
+pub(crate) async fn on_bare_metal(lab: &Lab, case: impl AsyncFnOnce() -> Outcome) -> Outcome {
     let machine = lab.host(MACHINE)?;
     for (name, path, mode) in [
         ("nixos-install", "/usr/local/bin/nixos-install", "755"),
@@ -232,7 +232,7 @@ async fn restore(machine: &Machine) -> Outcome {
     Ok(machine.power_on().await?)
 }
 
-async fn lines(machine: &Machine, file: &str) -> Try<String> {
+pub(crate) async fn lines(machine: &Machine, file: &str) -> Try<String> {
     Ok(machine.exec(&format!("cat {file} 2>/dev/null || true")).await?.replace('\n', " "))
 }
 

@@ -7,6 +7,7 @@
 mod answer;
 mod batches;
 mod evaluator;
+mod install;
 mod inventory;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::install::{FlakeOutput, InstallParts, Installs};
 pub use self::inventory::{InventoryHash, InventoryJson};
 use crate::error::ParseError;
 use crate::store_path::{DerivationPath, StorePath};
@@ -84,6 +86,9 @@ pub struct Configuration {
     /// Empty for a configuration without that option.
     #[serde(default)]
     pub services: BTreeMap<String, StorePath>,
+    /// What a first install takes, where that was asked for.
+    #[serde(default)]
+    pub install: Option<InstallParts>,
 }
 
 /// Why one machine's configuration gives no closure.

@@ -150,10 +150,29 @@ impl Disk {
     }
 
     /// Whether a disk layout means it by `device`.
-    fn is(&self, device: &str) -> bool {
+    pub fn is(&self, device: &str) -> bool {
         let id = device.strip_prefix("/dev/disk/by-id/");
         self.path == device || id.is_some_and(|id| self.ids.iter().any(|own| own == id))
     }
+}
+
+impl Display for Disk {
+    /// `/dev/sda (Samsung SSD 870, serial S5Y1NJ0R, 500.1 GB)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let serial = self.serial.as_ref().map(|serial| format!("serial {serial}"));
+        let id = self.ids.first().filter(|_| serial.is_none()).cloned();
+        let known = self.model.iter().cloned().chain(serial).chain(id);
+        let known: Vec<String> = known.chain([size(self.size_bytes)]).collect();
+        write!(f, "{} ({})", self.path, known.join(", "))
+    }
+}
+
+/// In the units of its maker: powers of 1000, one decimal.
+fn size(bytes: u64) -> String {
+    let units = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB")];
+    let (unit, name) = units.into_iter().find(|(unit, _)| bytes >= *unit).unwrap_or((1_000, "kB"));
+    let tenths = bytes / (unit / 10);
+    format!("{}.{} {name}", tenths / 10, tenths % 10)
 }
 
 /// The deadline of each phase. A copy has that of [`crate::Limits::copy`] besides.

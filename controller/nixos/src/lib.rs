@@ -55,8 +55,8 @@ pub use apply::{Applied, Delivery, apply};
 pub use build::{BuildLog, BuildOptions, Builder, Builders};
 pub use error::{Error, ParseError, Refusal};
 pub use evaluate::{
-    Attribute, AttributeError, Configuration, Evaluation, EvaluationStats, InventoryHash,
-    InventoryJson, Toplevel,
+    Attribute, AttributeError, Configuration, Evaluation, EvaluationStats, FlakeOutput,
+    InstallParts, Installs, InventoryHash, InventoryJson, Toplevel,
 };
 pub use facts::{Disk, Facts, Interface, facts};
 pub use nix::{Limits, Nix, NixVersion, Tools};

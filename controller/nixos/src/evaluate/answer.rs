@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use serde::Deserialize;
 
-use super::{Attribute, AttributeError, Configuration, InventoryHash};
+use super::{Attribute, AttributeError, Configuration, Installs, InventoryHash};
 use crate::error::Error;
 use crate::source::{LockedSource, NarHash, Rev};
 
@@ -16,8 +16,16 @@ pub(super) fn expression(
     url: &str,
     inventory: Option<&InventoryHash>,
     names: &[Attribute],
+    installs: &Installs,
 ) -> String {
-    let names: Vec<String> = names.iter().map(|name| nix_string(name.as_str())).collect();
+    let installs: Vec<String> = names
+        .iter()
+        .filter_map(|name| {
+            let kexec = installs.get(name)?.as_ref();
+            let kexec = kexec.map_or_else(|| "null".to_owned(), |output| nix_list(output.names()));
+            Some(format!("{} = {kexec};", nix_string(name.as_str())))
+        })
+        .collect();
     let inventory = inventory.map_or_else(
         || "null".to_owned(),
         |hash| {
@@ -26,10 +34,16 @@ pub(super) fn expression(
         },
     );
     format!(
-        "({EXPRESSION}) {{ url = {}; inventory = {inventory}; names = [ {} ]; }}",
+        "({EXPRESSION}) {{ url = {}; inventory = {inventory}; names = {}; installs = {{ {} }}; }}",
         nix_string(url),
-        names.join(" ")
+        nix_list(names.iter().map(Attribute::as_str)),
+        installs.join(" ")
     )
+}
+
+fn nix_list<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let texts: Vec<String> = texts.map(nix_string).collect();
+    format!("[ {} ]", texts.join(" "))
 }
 
 /// `text` as a string literal of the Nix language.

@@ -9,7 +9,7 @@ use futures::stream::FuturesUnordered;
 
 use super::answer::{Found, read};
 use super::evaluator::{Asked, Ended, Evaluator, Part};
-use super::{Attribute, AttributeError, Configuration, Evaluation, InventoryJson};
+use super::{Attribute, AttributeError, Configuration, Evaluation, Installs, InventoryJson};
 use crate::error::Error;
 use crate::nix::Nix;
 use crate::process::strip_ansi;
@@ -44,7 +44,22 @@ impl Nix {
         inventory: Option<&InventoryJson>,
         attributes: &[Attribute],
     ) -> Result<Evaluation, Error> {
-        let evaluator = Evaluator { nix: self, source, inventory };
+        self.evaluate_with(source, inventory, attributes, &Installs::new()).await
+    }
+
+    /// The same, and for the configurations in `installs` also what a first install of their machine
+    /// takes.
+    ///
+    /// # Errors
+    /// Those of [`Nix::evaluate`].
+    pub async fn evaluate_with(
+        &self,
+        source: &LockedSource,
+        inventory: Option<&InventoryJson>,
+        attributes: &[Attribute],
+        installs: &Installs,
+    ) -> Result<Evaluation, Error> {
+        let evaluator = Evaluator { nix: self, source, inventory, installs };
         let mut work = Work::new(evaluator, attributes);
         let mut running = FuturesUnordered::new();
         loop {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::answer::expression;
-use super::{Attribute, InventoryJson};
+use super::{Attribute, Installs, InventoryJson};
 use crate::error::Error;
 use crate::nix::Nix;
 use crate::process::Output;
@@ -15,6 +15,7 @@ pub(super) struct Evaluator<'a> {
     pub(super) nix: &'a Nix,
     pub(super) source: &'a LockedSource,
     pub(super) inventory: Option<&'a InventoryJson>,
+    pub(super) installs: &'a Installs,
 }
 
 /// What is asked for.
@@ -50,13 +51,13 @@ pub(super) enum Ended {
 impl Evaluator<'_> {
     /// Runs the evaluator once. An error is only what kept it from being run.
     pub(super) async fn ask(self, part: Part, batch: Vec<Attribute>) -> Result<Asked, Error> {
-        let Self { nix, source, inventory } = self;
+        let Self { nix, source, inventory, installs } = self;
         let select = match part {
             Part::Answer | Part::Half | Part::Flake => "answer",
             Part::Uncaught => "uncaught",
         };
         let hash = inventory.map(InventoryJson::hash);
-        let expression = format!("({}).{select}", expression(&source.url, hash, &batch));
+        let expression = format!("({}).{select}", expression(&source.url, hash, &batch, installs));
         // Without the trace, Nix does not tell an input that it could not fetch.
         let args = ["eval", "--json", "--show-trace", "--expr", &expression];
         let noun = if batch.len() == 1 { "machine" } else { "machines" };

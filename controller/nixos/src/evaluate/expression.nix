@@ -8,6 +8,9 @@
   url,
   names,
   inventory,
+  # Of which configurations also what a first install takes: by name, the path of the flake's output
+  # with the installer, or null.
+  installs,
 }:
 let
   flake = builtins.getFlake url;
@@ -23,17 +26,31 @@ let
   takesInventory = inventory != null && flake ? cimConfigurations;
   configurations =
     if takesInventory then flake.cimConfigurations described else flake.nixosConfigurations or { };
+  built = drv: {
+    derivation = drv.drvPath;
+    closure = drv.outPath;
+  };
+  output = builtins.foldl' (set: name: if set == null then null else set.${name} or null) flake;
+  # What is not there is null: the caller says what is missing, and the others have their closures.
+  installOf =
+    config: kexec:
+    let
+      image = if kexec == null then null else output kexec;
+    in
+    {
+      layout =
+        if config.system.build ? diskoScript then built config.system.build.diskoScript else null;
+      disks = map (disk: disk.device) (builtins.attrValues (config.disko.devices.disk or { }));
+      kexec = if image == null then null else built image;
+    };
   pathsOf =
     name:
     let
       inherit (configurations.${name}) config;
-      toplevel = config.system.build.toplevel;
       paths = {
         status = "evaluated";
-        toplevel = {
-          derivation = toplevel.drvPath;
-          closure = toplevel.outPath;
-        };
+        toplevel = built config.system.build.toplevel;
+        install = if installs ? ${name} then installOf config installs.${name} else null;
         # A derivation or the path of one.
         services = builtins.mapAttrs (_: service: "${service}") (config.cim.closures or { });
       };

@@ -7,7 +7,7 @@ use super::{
     Seen, Step, files, job, kexec, observe, plan,
 };
 use crate::error::Error;
-use crate::facts::Facts;
+use crate::facts::{Disk, Facts};
 use crate::nix::Nix;
 use crate::observe::{Observed, observe as observe_delivered};
 use crate::ssh::{Host, Script};
@@ -62,7 +62,7 @@ pub async fn install(installer: Installer<'_>, wanted: &Installation) -> Result<
     let mut done: Vec<Report> = Vec::new();
     let mut facts = None;
     for _ in 0..PASSES {
-        let seen = observe(bare, deploy, &wanted.toplevel, nix.limits()).await?;
+        let seen = observe(bare, deploy, Some(&wanted.toplevel), nix.limits()).await?;
         facts = facts_of(&seen).or(facts);
         let planned = plan(wanted, &system, &seen)
             .map_err(|why| Error::InstallRefused { host: bare.name().to_owned(), why })?;
@@ -125,7 +125,7 @@ async fn make(
 async fn lay_out(
     installer: Installer<'_>,
     script: &StorePath,
-    disks: &[String],
+    disks: &[Disk],
     keys: &[ExtraFile],
     watch: &Watch<'_>,
 ) -> Result<(), Error> {
@@ -133,7 +133,7 @@ async fn lay_out(
     bring(installer, script, INSTALLER_STORE, watch).await?;
     files::write(bare, "", keys, nix.limits()).await?;
     let args: Vec<&str> =
-        [script.as_str()].into_iter().chain(disks.iter().map(String::as_str)).collect();
+        [script.as_str()].into_iter().chain(disks.iter().map(|disk| disk.path.as_str())).collect();
     let what = "comparing the disk layout with the consent";
     let guard = Script { what, text: GUARD, args: &args };
     let compared = bare.run_any(guard, nix.limits().command).await?;
@@ -272,7 +272,10 @@ impl Watch<'_> {
 
 impl Nix {
     /// What a closure is for, as Nix names it; it is in the local store.
-    async fn system_of(&self, toplevel: &StorePath) -> Result<String, Error> {
+    ///
+    /// # Errors
+    /// [`Error::ToolFailed`], when it is not, or is no closure.
+    pub async fn system_of(&self, toplevel: &StorePath) -> Result<String, Error> {
         let file = format!("{toplevel}/system");
         let what = format!("reading {file}");
         let output = self

@@ -13,15 +13,15 @@ use crate::store_path::StorePath;
 /// The facts come first: what follows uses its functions and what it has read.
 const SCRIPT: &str = concat!(include_str!("../facts/facts.sh"), include_str!("look.sh"));
 
-/// Looks at a machine: as root at `bare`, and where that is refused or `toplevel` runs already, as
-/// the deploy user at `deploy`.
+/// Looks at a machine: as root at `bare`, and where that is refused or `toplevel` (if it is known
+/// already) runs, as the deploy user at `deploy`.
 ///
 /// # Errors
 /// Those of SSH, when neither answers; [`Error::BadOutput`].
 pub async fn observe(
     bare: &Host,
     deploy: &Host,
-    toplevel: &StorePath,
+    toplevel: Option<&StorePath>,
     limits: &Limits,
 ) -> Result<Seen, Error> {
     let script = Script { what: "looking at its installation", text: SCRIPT, args: &[] };
@@ -37,7 +37,7 @@ pub async fn observe(
         what: format!("looking at {}", bare.name()),
         why: why.to_owned(),
     })?;
-    if !look.facts.is_installer && look.runs(toplevel) {
+    if !look.facts.is_installer && toplevel.is_some_and(|toplevel| look.runs(toplevel)) {
         let seen = delivered(deploy, toplevel, limits).await;
         if let Some(seen @ Seen::Installed { .. }) = seen {
             return Ok(seen);
@@ -47,10 +47,10 @@ pub async fn observe(
 }
 
 /// What the deploy user sees, if it gets in.
-async fn delivered(deploy: &Host, toplevel: &StorePath, limits: &Limits) -> Option<Seen> {
+async fn delivered(deploy: &Host, toplevel: Option<&StorePath>, limits: &Limits) -> Option<Seen> {
     let observed = observe_delivered(deploy, limits, None).await;
     let Observed::Reached(state) = observed else { return None };
-    if state.current.is(toplevel) && state.profile.is(toplevel) {
+    if toplevel.is_some_and(|path| state.current.is(path) && state.profile.is(path)) {
         return Some(Seen::Installed { boot_id: state.boot_id });
     }
     let closure = match state.current {

@@ -105,8 +105,8 @@ pub enum Step {
     Disko {
         /// The script.
         script: StorePath,
-        /// The devices, as they are called now.
-        disks: Vec<String>,
+        /// The disks, as they are called now.
+        disks: Vec<Disk>,
     },
     /// Bring closure and files to the disks, and make them bootable.
     Install {
@@ -139,7 +139,8 @@ impl Display for Step {
             Self::Await { phase } => write!(f, "wait for the running {phase}"),
             Self::Kexec { boot_id } => write!(f, "boot the installer (boot {boot_id})"),
             Self::Disko { script, disks } => {
-                write!(f, "destroy what is on {} and lay out by {script}", disks.join(", "))
+                let disks: Vec<String> = disks.iter().map(Disk::to_string).collect();
+                write!(f, "DESTROY all that is on {}: lay out by {script}", disks.join(", "))
             }
             Self::Install { toplevel } => write!(f, "install {toplevel}"),
             Self::Reboot { boot_id } => write!(f, "boot the new system (boot {boot_id})"),
@@ -207,7 +208,7 @@ fn from_installer(wanted: &Installation, facts: &Facts, state: &InstallerState) 
 }
 
 fn disko(wanted: &Installation, facts: &Facts) -> Step {
-    let disks = meant(wanted, facts).map(|(_, disk)| disk.path.clone()).collect();
+    let disks = meant(wanted, facts).map(|(_, disk)| disk.clone()).collect();
     Step::Disko { script: wanted.disko_script.clone(), disks }
 }
 

@@ -12,6 +12,8 @@ use crate::source::LockedSource;
 
 const REV: &str = "4efca76eb731711a51effb354be563066c7b450b";
 const NAR_HASH: &str = "sha256-aVSY/TASFLuZlot6o8KdD5sZF8vuiNvbT/TlLijOJHs=";
+/// Nobody is to be installed.
+static NONE: Installs = BTreeMap::new();
 /// What a run of the model may take.
 const MEMORY: u64 = 100;
 
@@ -131,7 +133,7 @@ proptest! {
         let attributes: Vec<_> = fleet.keys().cloned().collect();
         let nix = nix(Limits { evaluate_batch, evaluate_workers, ..Limits::default() });
         let source = source();
-        let evaluator = Evaluator { nix: &nix, source: &source, inventory: None };
+        let evaluator = Evaluator { nix: &nix, source: &source, inventory: None, installs: &NONE };
         let mut work = Work::new(evaluator, &attributes);
         let mut running = Vec::new();
         let mut turns = order.iter().cycle();
@@ -165,7 +167,8 @@ fn an_evaluation_that_only_waits_is_given_up() {
     let fleet: BTreeMap<_, _> = names.iter().map(|name| (name.clone(), Machine::Endless)).collect();
     let nix = nix(Limits::default());
     let source = source();
-    let mut work = Work::new(Evaluator { nix: &nix, source: &source, inventory: None }, &names);
+    let evaluator = Evaluator { nix: &nix, source: &source, inventory: None, installs: &NONE };
+    let mut work = Work::new(evaluator, &names);
     let mut runs = 0;
     let error = loop {
         let (part, batch) = work.next().expect("it goes on until it is given up");

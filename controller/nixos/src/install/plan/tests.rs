@@ -97,7 +97,7 @@ impl Machine {
             }
             (Self::Installer(state), Step::Disko { script, disks }) => {
                 assert_eq!(state.job, None, "two at once");
-                assert_eq!(*disks, ["/dev/sda"]);
+                assert_eq!(*disks, [disk("/dev/sda", Some("S1"), &["ata-A_S1"])]);
                 lay_out(state, script.clone());
             }
             (Self::Installer(state), Step::Install { toplevel }) => {
@@ -323,4 +323,18 @@ fn what_takes_deliveries_is_replaced_only_when_told() {
     // Without root there is no way, told or not.
     let seen = Seen::Delivered { closure: "/nix/store/x".into() };
     assert_eq!(plan(&replace, SYSTEM, &seen).unwrap_err(), [Refused::NotRoot]);
+}
+
+#[test]
+fn whoever_confirms_reads_which_disk_it_is() {
+    let told = |disk: Disk| disk.to_string();
+    let model =
+        Disk { model: Some("WD Red".to_owned()), ..disk("/dev/sda", Some("S1"), &["ata-A"]) };
+    assert_eq!(told(model), "/dev/sda (WD Red, serial S1, 17.1 GB)");
+    assert_eq!(told(disk("/dev/sdb", None, &["ata-B"])), "/dev/sdb (ata-B, 17.1 GB)");
+    assert_eq!(told(disk("/dev/vda", None, &[])), "/dev/vda (17.1 GB)");
+    let of = |size_bytes| told(Disk { size_bytes, ..disk("/dev/vda", None, &[]) });
+    assert_eq!(of(4_000_787_030_016), "/dev/vda (4.0 TB)");
+    assert_eq!(of(999_999_999), "/dev/vda (999.9 MB)");
+    assert_eq!(of(512), "/dev/vda (0.5 kB)");
 }
