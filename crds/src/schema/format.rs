@@ -49,6 +49,26 @@ pub(crate) fn pattern(
     move |schema| like(schema, max, regex, wanted)
 }
 
+/// Where SSH goes.
+pub(crate) fn ssh_host_name(schema: &mut Schema) {
+    like(
+        schema,
+        253,
+        "[A-Za-z0-9:][A-Za-z0-9.:-]*",
+        "must be an address or a name, such as 10.0.0.11 or host1.example.com",
+    );
+}
+
+/// A user of a Linux.
+pub(crate) fn user_name(schema: &mut Schema) {
+    like(
+        schema,
+        32,
+        "[a-z_][a-z0-9_-]*",
+        "must be a user name: lower-case letters, digits, _ and -, not beginning with a digit",
+    );
+}
+
 /// One DNS label (RFC 1123).
 pub(crate) fn dns_label(schema: &mut Schema) {
     like(

@@ -19,6 +19,8 @@ pub enum ConditionType {
     Available,
     /// Machine: it answers.
     Reachable,
+    /// Machine: a system that takes deliveries is on it.
+    Installed,
     /// Machine: its checks hold.
     Healthy,
     /// Machine: it runs, and will boot, the closure that it should.
@@ -62,6 +64,7 @@ impl ConditionType {
             Self::Paused => "Paused",
             Self::Available => "Available",
             Self::Reachable => "Reachable",
+            Self::Installed => "Installed",
             Self::Healthy => "Healthy",
             Self::InSync => "InSync",
             Self::RebootRequired => "RebootRequired",

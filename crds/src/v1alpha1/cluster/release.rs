@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{map, set, text};
+use crate::schema::{atomic, map, set, text};
 
 /// The revision that the machines should run, and what it evaluates to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -137,8 +137,47 @@ pub struct ReleaseMachine {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = text(253), transform = set(8))]
     pub signed_by: Vec<String>,
+    /// What its first installation takes, as long as it waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub install: Option<ReleaseInstall>,
     /// Why there is no closure: the evaluation's or build's last words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = text(1024))]
     pub error: Option<String>,
+}
+
+/// What the first installation of a machine takes, from the same revision as its closure.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseInstall {
+    /// The disk layout; absent for a configuration that has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<BuildOutput>,
+    /// The devices that the layout names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = text(253), transform = atomic(32))]
+    pub devices: Vec<String>,
+    /// The output of the flake that was asked for as the installer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(253))]
+    pub kexec_output: Option<String>,
+    /// The installer; absent where the flake has no such output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kexec: Option<BuildOutput>,
+    /// Whether both are built.
+    #[serde(default)]
+    pub built: bool,
+}
+
+/// A store path and how it is built.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildOutput {
+    /// The derivation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(300))]
+    pub drv_path: Option<String>,
+    /// The store path.
+    #[schemars(transform = text(512))]
+    pub out_path: String,
 }

@@ -1,6 +1,7 @@
 //! Machine: a physical host, VM or container that runs a configuration.
 
 pub mod activation;
+pub mod install;
 pub mod provider;
 pub mod service_checks;
 pub mod system;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     activation::Activation,
+    install::{Install, InstallStatus},
     provider::Provider,
     service_checks::ServiceChecks,
     system::{
@@ -21,7 +23,7 @@ use super::common::{CommonSpec, DeletionPolicy, SecretRef};
 use super::status::{CommonStatus, Progress};
 use crate::schema::{
     atomic, cidr, dns_label, dns_name, interface_name, ip, map, non_empty, observed, pattern, rule,
-    set, ssh_host_key, structural, text,
+    set, ssh_host_key, ssh_host_name, structural, text, user_name,
 };
 
 /// What a Machine should be.
@@ -73,6 +75,10 @@ use crate::schema::{
 #[schemars(transform = rule(
     "!has(self.virtualHosts) || !has(self.interfaces) || self.virtualHosts.all(v, !self.interfaces.exists(i, i.name == v.name))",
     "a virtual host must not have the name of an interface: both are named below the machine",
+))]
+#[schemars(transform = rule(
+    "!has(self.install) || self.delivery == 'Push'",
+    "install needs delivery Push: the new system is reached over SSH",
 ))]
 pub struct MachineSpec {
     /// The Cluster (name of the object) that this machine belongs to. Immutable. Example: `core`.
@@ -135,6 +141,11 @@ pub struct MachineSpec {
     #[serde(default)]
     pub delivery: Delivery,
 
+    /// How it comes to its first system while it runs something else, or nothing. Default: somebody
+    /// else has installed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub install: Option<Install>,
+
     /// How a new closure takes effect, and how that is checked.
     #[serde(default)]
     pub activation: Activation,
@@ -172,7 +183,7 @@ pub struct Ssh {
     /// Address or name. Default: the first address of the primary interface, or the one that
     /// the provider reports. Example: `10.0.0.11`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = pattern(253, "[A-Za-z0-9:][A-Za-z0-9.:-]*", "must be an address or a name, such as 10.0.0.11 or host1.example.com"))]
+    #[schemars(transform = ssh_host_name)]
     pub host: Option<String>,
 
     /// TCP port, 1 to 65535. Default: 22.
@@ -182,7 +193,7 @@ pub struct Ssh {
 
     /// The user, unprivileged but for one narrow sudo rule. Default: deploy.
     #[serde(default = "default_user")]
-    #[schemars(transform = pattern(32, "[a-z_][a-z0-9_-]*", "must be a user name: lower-case letters, digits, _ and -, not beginning with a digit"))]
+    #[schemars(transform = user_name)]
     pub user: String,
 
     /// The Secret with the private key, in the key `ssh-privatekey`.
@@ -267,6 +278,10 @@ pub struct MachineStatus {
     /// What runs, in one word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<SystemState>,
+
+    /// How far its first installation is, where the spec asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub install: Option<InstallStatus>,
 
     /// What runs, as read from the machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -23,6 +23,10 @@ pub enum SystemState {
     RebootRequired,
     /// Its store does not hold what it should.
     Corrupt,
+    /// It runs no system of ours; one is to be installed.
+    Bare,
+    /// Its first system is being installed.
+    Installing,
     /// It does not answer.
     Unreachable,
     /// Not yet looked at, or what was read makes no sense.

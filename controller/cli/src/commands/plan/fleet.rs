@@ -253,6 +253,8 @@ fn tone(state: SystemState) -> Tone {
         | SystemState::TestOnly
         | SystemState::OutOfDate
         | SystemState::RebootRequired
+        | SystemState::Bare
+        | SystemState::Installing
         | SystemState::Unknown => Tone::Doubtful,
     }
 }
