@@ -24,6 +24,8 @@ pub enum Kind {
     Build,
     /// Of an activation.
     Activation,
+    /// Of a phase of the first installation.
+    Install,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
         match self {
             Self::Build => "build",
             Self::Activation => "activation",
+            Self::Install => "install",
         }
     }
 }

@@ -33,7 +33,7 @@ pub enum SecretError {
         /// Its name.
         name: String,
         /// The key.
-        key: &'static str,
+        key: String,
         /// The keys that it has.
         has: String,
     },
@@ -103,14 +103,20 @@ impl SecretData {
     }
 
     /// One value, as text.
-    pub fn text(&self, key: &'static str) -> Result<&str, SecretError> {
-        let Some(value) = self.data.get(key) else {
-            let has: Vec<&str> = self.data.keys().map(String::as_str).collect();
-            let has = if has.is_empty() { "none".to_owned() } else { has.join(", ") };
-            return Err(SecretError::NoKey { name: self.name.clone(), key, has });
-        };
-        std::str::from_utf8(&value.0)
+    pub fn text(&self, key: &str) -> Result<&str, SecretError> {
+        std::str::from_utf8(self.bytes(key)?)
             .map_err(|_| SecretError::NotText { name: self.name.clone(), key: key.to_owned() })
+    }
+
+    /// One value, as it is.
+    pub fn bytes(&self, key: &str) -> Result<&[u8], SecretError> {
+        self.data.get(key).map(|value| value.0.as_slice()).ok_or_else(|| self.no_key(key))
+    }
+
+    fn no_key(&self, key: &str) -> SecretError {
+        let has: Vec<&str> = self.data.keys().map(String::as_str).collect();
+        let has = if has.is_empty() { "none".to_owned() } else { has.join(", ") };
+        SecretError::NoKey { name: self.name.clone(), key: key.to_owned(), has }
     }
 
     /// All values, as text.

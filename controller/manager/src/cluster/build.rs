@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::Reconciler;
 use super::failure::ClusterFailure;
+use super::install;
 use super::roots::root_name;
 use crate::driver::Visit;
 use crate::logs::{Kind, keep};
@@ -54,7 +55,16 @@ pub(super) fn missing(release: &Release, key: &str) -> Vec<Build> {
         });
         build.machines.push(machine.name.clone());
     }
-    builds.into_values().collect()
+    let mut builds: Vec<Build> = builds.into_values().collect();
+    for machine in &release.machines {
+        for toplevel in install::missing(machine) {
+            match builds.iter_mut().find(|build| build.toplevel == toplevel) {
+                Some(build) => build.machines.push(machine.name.clone()),
+                None => builds.push(Build { toplevel, machines: vec![machine.name.clone()] }),
+            }
+        }
+    }
+    builds
 }
 
 fn is_ready(machine: &ReleaseMachine, key: &str) -> bool {
@@ -63,6 +73,7 @@ fn is_ready(machine: &ReleaseMachine, key: &str) -> bool {
 
 /// Fills in what the local store knows of the closures that the release does not say built.
 pub(super) async fn look(nix: &Nix, release: &mut Release, key: &str) {
+    release.machines.iter_mut().for_each(install::look);
     let mut work = Vec::new();
     for build in missing(release, key) {
         work.push(async move {

@@ -16,6 +16,7 @@ mod decide;
 mod failure;
 mod gather;
 mod history;
+mod install;
 mod release;
 mod report;
 mod rollout;
@@ -233,7 +234,9 @@ fn validate(cluster: &Cluster, inputs: Inputs) -> Desired {
     let configurations = gather::configurations(&inputs.machines);
     let release = source.map(|source| {
         let (inventory, access) = (inputs.inventory, inputs.access);
-        release::Wanted::new(cluster, source, approval.clone(), &configurations, inventory, access)
+        let (approval, configurations) = (approval.clone(), &configurations);
+        release::Wanted::new(cluster, source, approval, configurations, inventory, access)
+            .and_then(|wanted| Ok(wanted.installing(install::wanted(&inputs.machines)?)))
     });
     let signed = inputs.signing_key.is_some();
     let release = match release.transpose() {

@@ -15,6 +15,7 @@ use cim_nixos::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::failure::ClusterFailure;
+use super::install;
 use crate::ops::metrics::DeliverySeries;
 
 /// The longest message of one machine, as the schema bounds it.
@@ -33,6 +34,8 @@ pub(super) struct Wanted {
     pub(super) approval: Option<Approval>,
     /// Names of Machines and the configurations that they run.
     pub(super) machines: BTreeMap<String, Attribute>,
+    /// Those of them that wait for their first system.
+    pub(super) installs: install::Wanted,
     pub(super) inventory: InventoryJson,
     /// What the status holds: an evaluation of the same revision for the same machines is not
     /// repeated, also not after a restart.
@@ -84,7 +87,24 @@ impl Wanted {
             })
             .collect::<Result<_, ClusterFailure>>()?;
         let present = cluster.status.as_ref().and_then(|status| status.release.clone());
-        Ok(Self { source, access, flake, branch, nar_hash, approval, machines, inventory, present })
+        let installs = install::Wanted::new();
+        Ok(Self {
+            source,
+            access,
+            flake,
+            branch,
+            nar_hash,
+            approval,
+            machines,
+            installs,
+            inventory,
+            present,
+        })
+    }
+
+    /// The same, with what first installations take.
+    pub(super) fn installing(self, installs: install::Wanted) -> Self {
+        Self { installs, ..self }
     }
 }
 
@@ -113,7 +133,9 @@ pub(super) async fn resolve(
     {
         // The approval may be another one than that under which it was evaluated.
         judge(wanted, present)?;
-        return Ok(present.clone());
+        let mut present = present.clone();
+        install::strip(&mut present, &wanted.installs);
+        return Ok(present);
     }
     let locked = nix.resolve(&wanted.source).await?;
     if let Some(pinned) = &wanted.nar_hash
@@ -126,7 +148,9 @@ pub(super) async fn resolve(
     attributes.sort();
     attributes.dedup();
     let began = Instant::now();
-    let evaluation = nix.evaluate(&locked, Some(&wanted.inventory), &attributes).await;
+    let installs = install::by_configuration(&wanted.installs, &wanted.machines);
+    let evaluating = nix.evaluate_with(&locked, Some(&wanted.inventory), &attributes, &installs);
+    let evaluation = evaluating.await;
     count(metrics, &evaluation, began.elapsed());
     let evaluation = evaluation?;
     tracing::info!(
@@ -172,12 +196,16 @@ fn is_for(release: &Release, wanted: &Wanted) -> bool {
                 .is_some_and(|attribute| machine.configuration == attribute.as_str())
                 && machine.error.is_none()
         })
+        && install::is_for(release, &wanted.installs)
 }
 
 /// The local store is a cache and may be lost: then only evaluating gives the derivation again.
 fn can_be_built(machine: &ReleaseMachine) -> bool {
-    let exists = |path: &Option<String>| path.as_ref().is_some_and(|path| Path::new(path).exists());
-    exists(&machine.out_path) || exists(&machine.drv_path)
+    let exists = |path: Option<&String>| path.is_some_and(|path| Path::new(path).exists());
+    let parts = install::parts(machine).map(|part| (Some(&part.out_path), part.drv_path.as_ref()));
+    parts
+        .chain([(machine.out_path.as_ref(), machine.drv_path.as_ref())])
+        .all(|(path, derivation)| exists(path) || exists(derivation))
 }
 
 fn release(wanted: &Wanted, locked: &LockedSource, evaluation: &Evaluation, now: &Time) -> Release {
@@ -187,8 +215,16 @@ fn release(wanted: &Wanted, locked: &LockedSource, evaluation: &Evaluation, now:
     let before = wanted.present.as_ref();
     let since = before.filter(|before| before.digest.as_ref() == Some(&digest));
     let since = since.and_then(|before| before.since.clone()).unwrap_or_else(|| now.clone());
-    let machines =
-        wanted.machines.iter().map(|(name, attribute)| machine(name, attribute, evaluation));
+    let machines = wanted.machines.iter().map(|(name, attribute)| {
+        let output = wanted.installs.get(name);
+        ReleaseMachine {
+            install: output.and_then(|output| {
+                let configuration = evaluation.configurations.get(attribute)?.as_ref().ok()?;
+                Some(install::told(configuration.install.as_ref()?, output.as_ref()))
+            }),
+            ..machine(name, attribute, evaluation)
+        }
+    });
     let named = |(name, path): (&String, &StorePath)| NamedPath {
         name: name.clone(),
         out_path: path.to_string(),

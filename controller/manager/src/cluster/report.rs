@@ -210,7 +210,7 @@ fn up_to_date(release: Option<&Release>, machines: &[&Machine]) -> Judgement {
     };
     let behind: Vec<String> = machines
         .iter()
-        .filter(|machine| !runs(machine, release))
+        .filter(|machine| !machine.awaits_install() && !runs(machine, release))
         .map(|machine| machine.name_any())
         .collect();
     if behind.is_empty() {

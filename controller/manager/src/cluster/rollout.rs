@@ -183,7 +183,9 @@ fn standing(machine: &Machine, entry: Option<&ReleaseMachine>, release: &Release
     let watched = machine.mode() != Mode::Correct
         || machine.suspend()
         || machine.annotations().contains_key(annotations::PAUSED)
-        || machine.spec.delivery != machine::Delivery::Push;
+        || machine.spec.delivery != machine::Delivery::Push
+        // It joins once its first system runs.
+        || machine.awaits_install();
     if watched || machine.metadata.deletion_timestamp.is_some() {
         return Standing::Exempt;
     }

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 
 use cim_crds::Machine;
 use cim_crds::cluster::release::Release;
+use cim_crds::machine::install::InstallStatus;
 use cim_nixos::StorePath;
 
+use super::install;
 use crate::delivery::Workshop;
 use crate::scope::Caches;
 
@@ -29,7 +31,10 @@ pub(super) async fn hold(
     release: &Release,
 ) {
     let mut wanted = given(&caches.machines.list(namespace), cluster);
-    wanted.extend(held(release.machines.iter().filter_map(|machine| machine.out_path.as_ref())));
+    wanted.extend(held(release.machines.iter().flat_map(|machine| {
+        let parts = install::parts(machine).map(|part| part.out_path.as_str());
+        parts.chain(machine.out_path.as_deref())
+    })));
     let held = async {
         let roots = workshop.roots(namespace, cluster)?;
         let removed = roots.retain(&wanted.keys().cloned().collect())?;
@@ -82,12 +87,13 @@ fn given(machines: &[impl AsRef<Machine>], cluster: &str) -> Held {
     let ours = machines.iter().map(AsRef::as_ref).filter(|it| it.spec.cluster == cluster);
     let targets = ours.filter_map(|machine| machine.status.as_ref()).flat_map(|status| {
         let targets = [&status.target, &status.previous].into_iter().flatten();
-        targets.filter_map(|target| target.out_path.as_ref())
+        let targets = targets.filter_map(|target| target.out_path.as_deref());
+        targets.chain(status.install.iter().flat_map(InstallStatus::store_paths))
     });
     held(targets)
 }
 
-fn held<'a>(paths: impl Iterator<Item = &'a String>) -> Held {
+fn held<'a>(paths: impl Iterator<Item = &'a str>) -> Held {
     let named = paths.filter_map(|path| {
         let path: StorePath = path.parse().ok()?;
         Some((root_name(&path)?, path))

@@ -40,7 +40,8 @@ pub(super) fn decide(
         (Mode::Correct, None, _) => Gate::Nothing,
         (Mode::Correct, Some(hash), Some(hold)) if confirmed != Some(hash) => Gate::Held(Hold {
             message: format!(
-                "{}; to release exactly this plan annotate the object with {}={hash}",
+                "{}; to release exactly this plan use cimctl confirm, or annotate the object with \
+                 {}={hash}",
                 hold.message,
                 cim_crds::annotations::CONFIRM
             ),

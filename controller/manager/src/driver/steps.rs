@@ -85,7 +85,10 @@ impl<R: Reconciler> Driver<R> {
             let left = self.reconciler.plan(&desired, &observed);
             // What came up meanwhile counts too, and what was put right may come up again.
             self.detect(visit, entry, &left.findings);
-            done.extend(made(&plan, &left));
+            // A plan that failed and is not pursued any more says nothing of what was made of it.
+            if applied.is_ok() || !left.is_empty() {
+                done.extend(made(&plan, &left));
+            }
             let stuck = left.hash() == plan.hash();
             plan = left;
             gate = self.gate(visit, &desired, &observed, &plan);

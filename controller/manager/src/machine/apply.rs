@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Duration;
 
 use super::assign::assign;
+use super::change::Change as Planned;
 use super::failure::MachineFailure;
 use super::observe::Seen;
 use super::validate::{Delivery, Desired};
@@ -29,8 +30,9 @@ pub(super) async fn apply(
     visit: &Visit<'_, Machine>,
     desired: &Desired,
     seen: &Seen,
-    plan: &Plan<Change>,
+    plan: &Plan<Planned>,
 ) -> Step<(), Reconciler> {
+    let plan = &of_delivery(plan);
     let Some(delivery) = &desired.delivery else { return Ok(()) };
     // Between the decision and the first effect the Cluster may have decided otherwise.
     let now = assign(&visit.current().await, &*reconciler.cluster(visit)?);
@@ -88,6 +90,15 @@ async fn note_unhealthy(
     let failed = failed(desired, delivery, "RolledBack", &words);
     let failed = FailedDelivery { time: Some(visit.now().clone()), ..failed };
     visit.progress_with("RolledBack", words, |status| status.failed = Some(failed)).await;
+}
+
+/// What is planned for a machine that takes deliveries.
+fn of_delivery(plan: &Plan<Planned>) -> Plan<Change> {
+    let change = |planned: &Planned| match planned {
+        Planned::Deliver(change) => Some(change.clone()),
+        Planned::Install(_) => None,
+    };
+    Plan::new(plan.changes.iter().filter_map(change).collect(), plan.findings.clone())
 }
 
 /// Whether the same again would fail again.

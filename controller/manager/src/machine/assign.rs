@@ -102,7 +102,8 @@ impl Assignment {
     }
 }
 
-fn target_of(release: &Release, entry: &ReleaseMachine) -> Target {
+/// What `release` holds for the machine of `entry`.
+pub(super) fn target_of(release: &Release, entry: &ReleaseMachine) -> Target {
     Target {
         rev: release.rev.clone(),
         short_rev: release.short_rev.clone(),

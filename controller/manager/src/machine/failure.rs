@@ -65,6 +65,20 @@ pub enum MachineFailure {
         /// What happened.
         message: String,
     },
+    /// Its first system cannot be installed; nothing was changed.
+    #[error("its first system cannot be installed: {message}")]
+    CannotInstall {
+        /// The class.
+        reason: &'static str,
+        /// What speaks against it, and what to do.
+        message: String,
+    },
+    /// A phase of its first installation failed, and is not tried again by itself.
+    #[error(
+        "{0}; it is tried again when spec or release change, or when somebody asks (cimctl reconcile \
+         --retry)"
+    )]
+    InstallFailed(String),
     /// Its store does not hold what was delivered.
     #[error(
         "these paths of its store were changed or lost behind Nix's back: {}: \
@@ -98,7 +112,9 @@ impl Failure for MachineFailure {
             Self::Api(error) => error.reason(),
             Self::NoClosure(_) => NO_CLOSURE,
             Self::Corrupt(_) => "Corrupt",
+            Self::InstallFailed(_) => "InstallFailed",
             Self::Unreachable { reason, .. }
+            | Self::CannotInstall { reason, .. }
             | Self::Activation { reason, .. }
             | Self::Failed { reason, .. } => reason,
             Self::Delivery(error) => error.reason(),
@@ -116,6 +132,8 @@ impl Failure for MachineFailure {
             Self::Unsupported { .. }
             | Self::Invalid { .. }
             | Self::NoClosure(_)
+            | Self::CannotInstall { .. }
+            | Self::InstallFailed(_)
             | Self::Corrupt(_)
             | Self::Failed { .. }
             | Self::Delivery(_) => Class::Stalled,

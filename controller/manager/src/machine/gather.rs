@@ -11,6 +11,7 @@ use kube::ResourceExt;
 use super::Reconciler;
 use super::assign::{Assignment, assign};
 use super::failure::MachineFailure;
+use super::install;
 use super::services::{self, ServiceHere};
 use crate::checks::{Check, Resolver};
 use crate::driver::{Step, Visit};
@@ -19,7 +20,7 @@ use crate::secret::SecretData;
 
 /// The key of a Secret that holds a private SSH key, as in Secrets of type
 /// `kubernetes.io/ssh-auth`.
-const PRIVATE_KEY: &str = "ssh-privatekey";
+pub(super) const PRIVATE_KEY: &str = "ssh-privatekey";
 /// The key of a Secret that holds public host keys.
 const HOST_KEYS: &str = "known_hosts";
 /// The key of a Secret that holds a Nix signing key.
@@ -31,6 +32,8 @@ pub struct Inputs {
     pub(super) private_key: SecretData,
     pub(super) host_keys: Option<SecretData>,
     pub(super) assignment: Assignment,
+    /// What its first installation takes, while it waits for one.
+    pub(super) install: Option<install::Inputs>,
     /// By which its closures are signed; `None` where nothing is delivered.
     pub(super) signing_key: Option<SecretData>,
     /// How many machines of its Cluster may be copied to at a time.
@@ -75,8 +78,10 @@ pub(super) async fn gather(
     } else {
         Assignment::default()
     };
-    let signing_key = match (&cluster.spec.signing_key_secret_ref, &assignment.target) {
-        (Some(reference), Some(_)) => {
+    let install = install::gather(visit, &cluster).await?;
+    let needs_key = assignment.target.is_some() || install.is_some();
+    let signing_key = match &cluster.spec.signing_key_secret_ref {
+        Some(reference) if needs_key => {
             Some(secret(&reference.name, "spec.signingKeySecretRef of the Cluster").await?)
         }
         _ => None,
@@ -92,6 +97,7 @@ pub(super) async fn gather(
         private_key,
         host_keys,
         assignment,
+        install,
         signing_key,
         parallelism,
         open,
@@ -147,9 +153,14 @@ impl Inputs {
     pub(super) fn host_keys(&self) -> Result<Vec<String>, MachineFailure> {
         match &self.host_keys {
             None => Ok(self.ssh.host_keys.clone()),
-            Some(secret) => Ok(secret.text(HOST_KEYS)?.lines().filter_map(host_key).collect()),
+            Some(secret) => host_keys_of(secret),
         }
     }
+}
+
+/// The public host keys that a Secret holds.
+pub(super) fn host_keys_of(secret: &SecretData) -> Result<Vec<String>, MachineFailure> {
+    Ok(secret.text(HOST_KEYS)?.lines().filter_map(host_key).collect())
 }
 
 /// The key of one line, which is `TYPE KEY [comment]` or, as in a known_hosts file, has the names

@@ -6,15 +6,18 @@
 //! observe   what runs, whether it and the Services on it serve, now and then whether its store is what it should be
 //! plan      what waits for its turn is brought ahead;  copy, check, test, confirm or go back, reboot;  nothing out of a window
 //! apply     does that, and keeps the log of what failed
+//! install   the first system of a machine that is bare: these steps for it, held until confirmed
 //! report    how it stands, what it was given, what failed on it
 //! ```
 
 mod ahead;
 mod apply;
 mod assign;
+mod change;
 mod failure;
 mod gather;
 mod health;
+mod install;
 mod observe;
 mod plan;
 mod report;
@@ -25,15 +28,15 @@ use std::sync::Arc;
 
 use cim_crds::conditions::ConditionType;
 use cim_crds::{Kind as _, Machine, MachineStatus};
-use cim_nixos::Change;
 use cim_plan::Plan;
 
 use crate::delivery::Workshop;
-use crate::driver::{self, Report, Step, Visit};
+use crate::driver::{self, Hold, Report, Step, Visit};
 use crate::ops::metrics::ObjectKey;
 use crate::outcome::Outcome;
 use crate::scope::Caches;
 
+pub use change::Change;
 pub use failure::MachineFailure;
 pub use gather::Inputs;
 pub use observe::Seen;
@@ -73,6 +76,7 @@ impl driver::Reconciler for Reconciler {
 
     const CONDITIONS: &'static [ConditionType] = &[
         ConditionType::Reachable,
+        ConditionType::Installed,
         ConditionType::Healthy,
         ConditionType::InSync,
         ConditionType::RebootRequired,
@@ -94,6 +98,10 @@ impl driver::Reconciler for Reconciler {
         plan::plan(desired, seen)
     }
 
+    fn hold(&self, desired: &Desired, _seen: &Seen, plan: &Plan<Change>) -> Option<Hold> {
+        desired.install.as_ref().and_then(|wanted| install::hold(wanted, plan))
+    }
+
     async fn apply(
         &self,
         visit: &Visit<'_, Machine>,
@@ -101,7 +109,12 @@ impl driver::Reconciler for Reconciler {
         seen: &Seen,
         plan: &Plan<Change>,
     ) -> Step<(), Self> {
-        apply::apply(self, visit, desired, seen, plan).await
+        match &desired.install {
+            Some(wanted) if seen.bare.is_some() => {
+                install::apply(self, visit, desired, wanted, plan).await
+            }
+            _ => apply::apply(self, visit, desired, seen, plan).await,
+        }
     }
 
     async fn report(
@@ -124,6 +137,7 @@ impl driver::Reconciler for Reconciler {
         self.workshop.metrics().deliveries().forget(&key(namespace, name));
         let host = format!("{namespace}/{name}");
         self.workshop.forget_host(&host);
+        self.workshop.forget_host(&install::as_root(&host));
         self.ahead.forget(&host);
     }
 

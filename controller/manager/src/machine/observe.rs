@@ -8,7 +8,7 @@ use cim_nixos::{Facts, Health, HostState, Integrity, Observed, StorePath, facts,
 
 use super::failure::MachineFailure;
 use super::validate::Desired;
-use super::{Reconciler, health, host_name, services};
+use super::{Reconciler, health, host_name, install, services};
 use crate::checks::Troubles;
 use crate::driver::{Step, Visit};
 
@@ -28,6 +28,8 @@ pub struct Seen {
     pub(super) bring: Option<StorePath>,
     /// What the machine is, asked once for each boot.
     pub(super) facts: Option<Facts>,
+    /// What it is while no system of ours is on it.
+    pub(super) bare: Option<install::Bare>,
 }
 
 pub(super) async fn look(
@@ -62,7 +64,15 @@ pub(super) async fn look(
         integrity: None,
         bring,
         facts: None,
+        bare: None,
     };
+    if let Some(wanted) = &desired.install {
+        let looking = install::look(reconciler, visit, wanted, &host, &seen.observed).await;
+        seen.bare = looking.map_err(MachineFailure::from)?;
+        if seen.bare.is_some() {
+            return Ok(seen);
+        }
+    }
     let Some(state) = seen.observed.state() else { return Ok(seen) };
     if is_another_boot(visit.object(), state) {
         match metrics.external("ssh", "facts", facts(&host, limits)).await {

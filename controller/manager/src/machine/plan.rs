@@ -1,12 +1,17 @@
 //! What would be done on a machine, as far as it may be.
 
-use cim_nixos::{Change, HostState, SyncState, assess};
+use cim_nixos::{HostState, SyncState, assess};
 use cim_plan::Plan;
 
+use super::change::Change;
+use super::install;
 use super::observe::Seen;
 use super::validate::{Delivery, Desired};
 
 pub(super) fn plan(desired: &Desired, seen: &Seen) -> Plan<Change> {
+    if let (Some(wanted), Some(bare)) = (&desired.install, &seen.bare) {
+        return install::plan(wanted, bare);
+    }
     let Some(delivery) = &desired.delivery else { return Plan::default() };
     let plan = cim_nixos::plan(&delivery.wanted, &seen.observed, &seen.health);
     if held(desired, delivery, seen).is_some() {
@@ -16,14 +21,15 @@ pub(super) fn plan(desired: &Desired, seen: &Seen) -> Plan<Change> {
     if plan.is_empty() {
         return Plan::new(ahead(seen), plan.findings);
     }
-    plan
+    Plan::new(plan.changes.into_iter().map(Change::Deliver).collect(), plan.findings)
 }
 
 /// The copy of what waits for its turn. Only to a machine on which nothing is under way.
 fn ahead(seen: &Seen) -> Vec<Change> {
     let idle = seen.observed.state().is_some_and(|state| !is_under_way(state));
     let next = seen.bring.clone().filter(|_| idle);
-    next.map(|closure| Change::Copy { closure }).into_iter().collect()
+    let copy = next.map(|closure| cim_nixos::Change::Copy { closure });
+    copy.map(Change::Deliver).into_iter().collect()
 }
 
 /// Why a machine that differs is left as it is.

@@ -18,7 +18,7 @@ use super::failure::MachineFailure;
 use super::observe::Seen;
 use super::plan::Held;
 use super::validate::{Delivery, Desired};
-use super::{apply, plan, services};
+use super::{apply, install, plan, services};
 use crate::checks::Troubles;
 use crate::driver::{Report, Visit};
 use crate::outcome::{Outcome, Wait};
@@ -43,6 +43,9 @@ pub(super) fn report(
     status.target.clone_from(&assignment.target);
     status.previous.clone_from(&assignment.previous);
     status.progress = None;
+    if let (Some(wanted), Some(bare)) = (&desired.install, &seen.bare) {
+        return install::report(visit, wanted, bare, status);
+    }
     let state = match &seen.observed {
         Observed::Reached(state) => state,
         Observed::Unreachable { reason, message } => {
@@ -53,6 +56,7 @@ pub(super) fn report(
             return Report::new(vec![reachable], Err(failure));
         }
     };
+    install::complete(machine, status, visit.now());
     note_reboot(status, state);
     status.system = Some(system(status, state, seen.facts.as_ref()));
     if let Some(services) = &seen.services {
@@ -63,6 +67,7 @@ pub(super) fn report(
     }
     let mut conditions = vec![
         Judgement::new(ConditionType::Reachable, true, reasons::SUCCEEDED, "it answers"),
+        installed(state),
         healthy(seen),
     ];
     let Some(delivery) = &desired.delivery else {
@@ -100,6 +105,17 @@ pub(super) fn report(
         (None, _) => outcome(&assessment, desired, delivery, seen, status.failed.as_ref()),
     };
     Report::new(conditions, outcome)
+}
+
+/// Whether anything of NixOS is on it.
+fn installed(state: &HostState) -> Judgement {
+    if state.current == Link::Missing && state.profile == Link::Missing {
+        let message = "no closure was delivered to it yet";
+        let (condition, unknown) = (ConditionType::Installed, ConditionStatus::Unknown);
+        return Judgement::new(condition, unknown, "NothingDelivered", message);
+    }
+    let message = "a system that takes deliveries is on it";
+    Judgement::new(ConditionType::Installed, true, reasons::SUCCEEDED, message)
 }
 
 /// What it runs may be well although nothing of ours is.
@@ -381,7 +397,7 @@ fn system(status: &MachineStatus, state: &HostState, facts: Option<&cim_nixos::F
 }
 
 /// The facts that a status has room for. They come from the machine, so their lengths are anybody's.
-fn told(facts: &cim_nixos::Facts) -> Facts {
+pub(super) fn told(facts: &cim_nixos::Facts) -> Facts {
     let text = |text: &Option<String>, max| text.as_deref().map(|text| short(text, max));
     Facts {
         system: text(&facts.system, 64),

@@ -18,6 +18,7 @@ use kube::ResourceExt;
 use super::assign::Assignment;
 use super::failure::MachineFailure;
 use super::gather::Inputs;
+use super::install;
 use super::services::ServiceHere;
 use crate::checks::Check;
 
@@ -26,6 +27,8 @@ pub struct Desired {
     pub(super) target: Target,
     pub(super) assignment: Assignment,
     pub(super) delivery: Option<Delivery>,
+    /// What is installed first, while it waits for that.
+    pub(super) install: Option<install::Wanted>,
     /// What is brought to it ahead of its turn.
     pub(super) next: Option<StorePath>,
     /// How many machines of its Cluster may be copied to at a time.
@@ -53,7 +56,7 @@ pub(super) struct Delivery {
     pub(super) signing_key: SigningKey,
 }
 
-pub(super) fn validate(machine: &Machine, inputs: Inputs) -> Result<Desired, MachineFailure> {
+pub(super) fn validate(machine: &Machine, mut inputs: Inputs) -> Result<Desired, MachineFailure> {
     supported(machine)?;
     let host = machine.ssh_host().ok_or_else(|| MachineFailure::Invalid {
         field: "spec.ssh.host",
@@ -71,8 +74,13 @@ pub(super) fn validate(machine: &Machine, inputs: Inputs) -> Result<Desired, Mac
         host_keys: host_keys?,
     };
     let activation = &machine.spec.activation;
+    let install = match inputs.install.take() {
+        Some(it) => Some(install::validate(machine, it, &target, signing_key(&inputs)?)?),
+        None => None,
+    };
     Ok(Desired {
         target,
+        install,
         delivery: delivery(machine, &inputs)?,
         address: machine.primary_address().or(Some(host)).and_then(|address| address.parse().ok()),
         confirm_timeout: activation.confirm_timeout.as_std(),
@@ -132,7 +140,7 @@ fn supported(machine: &Machine) -> Result<(), MachineFailure> {
 
 fn delivery(machine: &Machine, inputs: &Inputs) -> Result<Option<Delivery>, MachineFailure> {
     let Some(target) = &inputs.assignment.target else { return Ok(None) };
-    let Some(signing_key) = inputs.signing_key()? else {
+    let Some(signing_key) = signing_key(inputs)? else {
         return Err(MachineFailure::Invalid {
             field: "spec.signingKeySecretRef of the Cluster",
             why: "absent: a machine accepts only signed closures; name the Secret with the key"
@@ -153,8 +161,13 @@ fn delivery(machine: &Machine, inputs: &Inputs) -> Result<Option<Delivery>, Mach
             may_reboot: inputs.assignment.may_reboot,
         },
         derivation: derivation.transpose()?,
-        signing_key: parse("spec.signingKeySecretRef of the Cluster", signing_key)?,
+        signing_key,
     }))
+}
+
+fn signing_key(inputs: &Inputs) -> Result<Option<SigningKey>, MachineFailure> {
+    let key = inputs.signing_key()?;
+    key.map(|key| parse("spec.signingKeySecretRef of the Cluster", key)).transpose()
 }
 
 fn next(assignment: &Assignment) -> Result<Option<StorePath>, MachineFailure> {
@@ -185,7 +198,7 @@ fn known(machine: &Machine) -> Vec<StorePath> {
     delivered.iter().filter_map(|path| path.parse().ok()).collect()
 }
 
-fn parse<T: FromStr<Err = cim_nixos::ParseError>>(
+pub(super) fn parse<T: FromStr<Err = cim_nixos::ParseError>>(
     field: &'static str,
     text: &str,
 ) -> Result<T, MachineFailure> {
