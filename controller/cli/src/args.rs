@@ -188,6 +188,17 @@ pub(crate) enum Command {
         #[command(flatten)]
         patience: Patience,
     },
+    /// Release the plan that the controller holds for an object
+    ///
+    /// What destroys something waits for a person: the first installation of a machine, above all.
+    /// Shows the plan, and the disks that it destroys; asks; and writes the plan's hash into the
+    /// annotation cim.dev/confirm. A plan that has changed meanwhile is not released by it.
+    Confirm {
+        #[command(flatten)]
+        target: One,
+        #[command(flatten)]
+        consent: Consent,
+    },
     /// List the releases of a Cluster, newest first
     History {
         /// The Cluster
@@ -215,16 +226,19 @@ pub(crate) enum Command {
         #[command(flatten)]
         patience: Patience,
     },
-    /// Show the last build and activation log of an object
+    /// Show the last build, activation and installation log of an object
     Logs {
         #[command(flatten)]
         target: One,
         /// Only the log of the build
-        #[arg(long, conflicts_with = "activation")]
+        #[arg(long, conflicts_with_all = ["activation", "install"])]
         build: bool,
         /// Only the log of the activation
-        #[arg(long)]
+        #[arg(long, conflicts_with = "install")]
         activation: bool,
+        /// Only the log of the first installation
+        #[arg(long)]
+        install: bool,
         /// Go on showing what is added, until you interrupt it
         #[arg(short, long)]
         follow: bool,
@@ -233,7 +247,8 @@ pub(crate) enum Command {
     Reconcile {
         #[command(flatten)]
         target: One,
-        /// Also try again what failed: a release that was rolled back, an aborted rollout
+        /// Also try again what failed: a release that was rolled back, an aborted rollout, a phase of
+        /// an installation
         #[arg(long)]
         retry: bool,
         /// Wait until the controller has handled the request, and with --retry until it begins again

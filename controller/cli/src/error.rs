@@ -177,6 +177,12 @@ pub(crate) enum Error {
         /// `Cluster home/prod`.
         object: String,
     },
+    /// There is nothing to confirm.
+    #[error("{object} holds no plan that waits to be confirmed; cimctl plan shows what it does")]
+    NothingHeld {
+        /// `Machine home/host1`.
+        object: String,
+    },
     /// Nobody can be asked.
     #[error(
         "{command} asks before it changes anything, and there is no terminal to ask on; say --yes"

@@ -38,7 +38,7 @@ use std::{
 pub use args::Program;
 use args::{Cli, Command};
 use commands::{
-    approve, diff, drift, history, logs, plan, reconcile, resolve, rollback, tree, version,
+    approve, confirm, diff, drift, history, logs, plan, reconcile, resolve, rollback, tree, version,
 };
 use error::Error;
 use output::{Report, render};
@@ -167,6 +167,11 @@ async fn dispatch(program: Program, cli: &Cli, console: &mut Console<'_>) -> Res
             let done = approve::run(&access, console, manner, what, comment.as_deref()).await?;
             print(cli, console, &done)?;
         }
+        Command::Confirm { target, consent } => {
+            let access = connect().await?;
+            let done = confirm::run(&access, console, &cli.global, target, *consent).await?;
+            print(cli, console, &done)?;
+        }
         Command::History { cluster } => {
             print(cli, console, &history::run(&connect().await?, cluster).await?)?;
         }
@@ -181,8 +186,9 @@ async fn dispatch(program: Program, cli: &Cli, console: &mut Console<'_>) -> Res
             let done = rollback::run(&access, console, manner, what, comment.as_deref()).await?;
             print(cli, console, &done)?;
         }
-        Command::Logs { target, build, activation, follow } => {
-            let which = logs::Which { build: *build, activation: *activation };
+        Command::Logs { target, build, activation, install, follow } => {
+            let (build, activation, install) = (*build, *activation, *install);
+            let which = logs::Which { build, activation, install };
             let access = connect().await?;
             if *follow {
                 let colour = cli.global.colour(console.terminal);

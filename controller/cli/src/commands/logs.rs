@@ -1,4 +1,4 @@
-//! `logs`: the last build and activation log of an object, as the controller keeps them.
+//! `logs`: the last build, activation and installation log of an object, as the controller keeps them.
 
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub(crate) struct Logs {
     build: Option<Log>,
     #[serde(skip_serializing_if = "Option::is_none")]
     activation: Option<Log>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    install: Option<Log>,
 }
 
 /// One log: the end of it, at most 64 KiB.
@@ -44,6 +46,7 @@ struct Log {
 pub(crate) struct Which {
     pub(crate) build: bool,
     pub(crate) activation: bool,
+    pub(crate) install: bool,
 }
 
 pub(crate) async fn run(access: &Access, target: &One, which: Which) -> Result<Logs, Error> {
@@ -99,7 +102,9 @@ async fn read(
     let map = format!("cim-log-{}-{name}", kind.kind().to_lowercase());
     let map = access.config_map(namespace, &map).await?;
     let logs = map.map(|map| logs(format!("{kind}/{name}"), &map, which));
-    Ok(logs.filter(|logs| logs.build.is_some() || logs.activation.is_some()))
+    Ok(logs.filter(|logs| {
+        [&logs.build, &logs.activation, &logs.install].iter().any(|log| log.is_some())
+    }))
 }
 
 /// Why there is no log: an error of its own when there is no such object either.
@@ -115,9 +120,10 @@ async fn missing(
         Ok(_) => format!("{kind} {namespace}/{name}"),
         Err(missing) => return Ok(missing),
     };
-    let what = match (which.build, which.activation) {
-        (true, false) => "build log",
-        (false, true) => "activation log",
+    let what = match which {
+        Which { build: true, .. } => "build log",
+        Which { activation: true, .. } => "activation log",
+        Which { install: true, .. } => "installation log",
         _ => "log",
     };
     Ok(Error::NoLog { object, what })
@@ -129,11 +135,12 @@ fn logs(object: String, map: &ConfigMap, which: Which) -> Logs {
         let annotation = |of: &str| map.annotations().get(&format!("cim.dev/{key}-{of}")).cloned();
         Some(Log { of: annotation("of"), at: annotation("at"), text })
     };
-    let all = !which.build && !which.activation;
+    let all = !which.build && !which.activation && !which.install;
     Logs {
         object,
         build: log("build").filter(|_| which.build || all),
         activation: log("activation").filter(|_| which.activation || all),
+        install: log("install").filter(|_| which.install || all),
     }
 }
 
@@ -159,6 +166,7 @@ fn since(before: &Logs, now: &Logs, colour: bool) -> String {
     };
     part("build", &before.build, &now.build)
         + &part("activation", &before.activation, &now.activation)
+        + &part("installation: phase", &before.install, &now.install)
 }
 
 fn heading(title: &str, log: &Log, colour: bool) -> String {
@@ -196,7 +204,7 @@ mod tests {
 
     use super::*;
 
-    const BOTH: Which = Which { build: false, activation: false };
+    const BOTH: Which = Which { build: false, activation: false, install: false };
 
     fn map() -> ConfigMap {
         serde_json::from_value(json!({
@@ -216,7 +224,7 @@ mod tests {
 
     #[test]
     fn one_of_them_may_be_asked_for() {
-        let only = logs(String::new(), &map(), Which { build: true, activation: false });
+        let only = logs(String::new(), &map(), Which { build: true, ..BOTH });
         assert!(only.build.is_some() && only.activation.is_none());
     }
 

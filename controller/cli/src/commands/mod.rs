@@ -14,6 +14,7 @@ use crate::{
 };
 
 pub(crate) mod approve;
+pub(crate) mod confirm;
 pub(crate) mod diff;
 pub(crate) mod drift;
 pub(crate) mod history;
