@@ -92,8 +92,14 @@ fn fixtures() -> Vec<Fixture> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let kinds = ["domain", "cluster", "machine", "service", "object-replica"];
     let fixtures = kinds.map(|kind| manifests(&root.join("tests/fixtures").join(kind)));
-    let examples = manifests(&root.join("../examples/home"));
-    fixtures.into_iter().flatten().chain(examples).map(Fixture::read).collect()
+    let examples =
+        ["home", "first-install"].map(|it| manifests(&root.join("../examples").join(it)));
+    fixtures
+        .into_iter()
+        .flatten()
+        .chain(examples.into_iter().flatten())
+        .map(Fixture::read)
+        .collect()
 }
 
 /// The schema of each kind.

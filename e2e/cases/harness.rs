@@ -6,7 +6,7 @@ use std::{
 };
 
 use cim_e2e::{
-    home::{Estate, HOME, Home, Profile, ProgramArgs, SHOP},
+    home::{BARE, Estate, HOME, Home, Profile, ProgramArgs, SHOP},
     lab::{
         self, Inside, Lab, Openings,
         args::LabArgs,
@@ -33,6 +33,8 @@ pub(crate) enum Run {
     Home(AtHome),
     /// That of `examples/promotion/`.
     Shop(AtHome),
+    /// That of `examples/first-install/`, of which nothing is applied and no controller runs yet.
+    Bare(AtHome),
 }
 
 /// No case takes longer; a hang is a failure with a name.
@@ -77,11 +79,23 @@ macro_rules! at_shop {
 }
 pub(crate) use at_shop;
 
+/// The same for those that install a bare machine.
+macro_rules! at_bare {
+    ($($path:path),* $(,)?) => {
+        vec![$($crate::harness::Case {
+            name: stringify!($path),
+            run: $crate::harness::Run::Bare(|home| Box::pin($path(home))),
+        }),*]
+    };
+}
+pub(crate) use at_bare;
+
 /// The lab and, once somebody asked for it, the Domain in it.
 struct Stage {
     lab: Arc<Lab>,
     home: OnceCell<Result<Home, String>>,
     shop: OnceCell<Result<Home, String>>,
+    bare: OnceCell<Result<Home, String>>,
     programs: ProgramArgs,
 }
 
@@ -190,6 +204,7 @@ fn run_inside(inside: Inside, args: &Args, cases: Vec<Case>) -> ExitCode {
         lab: Arc::new(lab),
         home: OnceCell::new(),
         shop: OnceCell::new(),
+        bare: OnceCell::new(),
         programs,
     });
     let stage = Arc::new(stage);
@@ -216,6 +231,7 @@ async fn run_case(stage: &Stage, run: Run) -> Result<(), Failed> {
             Run::Lab(run) => run(lab).await,
             Run::Home(run) => run(stage.domain(&stage.home, &HOME).await?).await,
             Run::Shop(run) => run(stage.domain(&stage.shop, &SHOP).await?).await,
+            Run::Bare(run) => run(stage.prepared(&BARE).await?).await,
         }
     };
     let outcome = match timeout(DEADLINE, case).await {
@@ -242,5 +258,15 @@ impl Stage {
             home.map_err(|error| format!("the Domain did not start: {error}"))
         };
         cell.get_or_init(start).await.as_ref().map_err(Clone::clone)
+    }
+
+    /// What the Domain of bare machines takes for granted.
+    async fn prepared(&self, estate: &'static Estate) -> Result<&Home, String> {
+        let prepare = async || {
+            let programs = self.programs.programs().map_err(|error| error.to_string())?;
+            let home = Home::prepare(Arc::clone(&self.lab), &programs, estate).await;
+            home.map_err(|error| format!("the Domain was not prepared: {error}"))
+        };
+        self.bare.get_or_init(prepare).await.as_ref().map_err(Clone::clone)
     }
 }

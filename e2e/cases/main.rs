@@ -9,6 +9,7 @@ mod checks;
 mod cimctl;
 mod crds;
 mod dns;
+mod first_install;
 mod harness;
 mod hold;
 mod home;
@@ -27,11 +28,12 @@ mod servers;
 
 use std::process::ExitCode;
 
-use harness::{Case, at_home, at_shop, cases};
+use harness::{Case, at_bare, at_home, at_shop, cases};
 
 /// Every case, in the order in which they run.
 fn all() -> Vec<Case> {
     let in_domains = in_the_home().into_iter().chain(in_the_shop());
+    let in_domains = on_bare_metal().into_iter().chain(in_domains);
     in_the_lab().into_iter().chain(deliveries()).chain(in_domains).collect()
 }
 
@@ -141,6 +143,17 @@ fn deliveries() -> Vec<Case> {
         nix_lib::the_template_passes_flake_check,
         nix_lib::localhost_leads_into_the_domain,
         nix_lib::the_modules_fit_the_real_lib,
+    ]
+}
+
+/// Those in which the controller installs a machine. They come before those of the home, which has
+/// the same host.
+fn on_bare_metal() -> Vec<Case> {
+    at_bare![
+        first_install::a_bare_machine_is_installed_once_somebody_confirms,
+        first_install::a_killed_controller_goes_on_and_repeats_nothing,
+        first_install::what_nobody_named_is_not_destroyed,
+        first_install::what_takes_deliveries_is_not_installed,
     ]
 }
 

@@ -18,7 +18,7 @@ pub struct Estate {
     pub flake: &'static str,
     /// Which of the lab's hosts are its own, counted from 0.
     pub hosts: Range<usize>,
-    /// Which controller it is, 0 or 1.
+    /// Which controller it is, 0, 1 or 3; a case may have another one.
     pub(super) replica: u8,
     /// Whether it has NATS accounts.
     pub(super) nats: bool,
@@ -34,6 +34,18 @@ pub const HOME: Estate = Estate {
     hosts: 0..2,
     replica: 0,
     nats: true,
+};
+
+/// `examples/first-install/`: a machine that is bare. It has a host of [`HOME`] for a while.
+pub const BARE: Estate = Estate {
+    namespace: "bare",
+    system: "bare-system",
+    release: "bare",
+    examples: concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/first-install"),
+    flake: "bare",
+    hosts: 1..2,
+    replica: 3,
+    nats: false,
 };
 
 /// `examples/promotion/`: what dev ran and somebody approved is what prod runs.

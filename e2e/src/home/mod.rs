@@ -31,7 +31,7 @@ use std::{
 pub use self::{
     account::{Account, STORES, data},
     chart::path as chart,
-    estate::{Estate, HOME, SHOP},
+    estate::{BARE, Estate, HOME, SHOP},
     metrics::Metrics,
     object::Object,
     programs::{Profile, ProgramArgs, Programs},
@@ -162,7 +162,7 @@ impl Home {
         &self.controller
     }
 
-    /// Prepares another replica of the controller, 2 or 3, with an empty disk. It is not started.
+    /// Prepares another replica of the controller, 2, with an empty disk. It is not started.
     pub fn replica(&self, replica: u8) -> Result<Controller> {
         let config = self.controller.config().clone();
         self.lab.controller(ControllerConfig { replica, ..config })
