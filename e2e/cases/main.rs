@@ -59,6 +59,7 @@ fn in_the_lab() -> Vec<Case> {
         dns::an_answer_too_large_for_udp_is_read_by_tcp,
         nats::an_account_is_made_equal_on_all_servers,
         nats::creds_do_what_they_may_and_nothing_else,
+        nats::a_request_tells_nobody_from_silence_and_may_do_nothing_else,
         nats::a_changed_role_reaches_a_live_client,
         nats::an_account_deleted_by_hand_comes_back,
         nats::a_jwt_changed_by_hand_is_put_right,

@@ -1,5 +1,7 @@
 //! Accounts, users and streams against three NATS servers: each case in an account of its own.
 
+mod asking;
+
 use std::{
     collections::BTreeMap,
     time::{Duration, SystemTime},
@@ -21,6 +23,7 @@ use cim_plan::{DriftClass, Finding, Plan};
 use futures::StreamExt;
 use tokio::{sync::mpsc, time::timeout};
 
+pub(crate) use self::asking::a_request_tells_nobody_from_silence_and_may_do_nothing_else;
 use crate::harness::Outcome;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
