@@ -23,8 +23,8 @@ fn judge(check: &CommandCheck, outcome: CheckOutcome) -> Verdict {
         CheckOutcome::Passed => Verdict::Passing,
         CheckOutcome::Failed { status, output } => {
             // The last line is where programs say why they end.
-            let told = output.lines().last().unwrap_or_default();
-            Verdict::Failing(format!("command {name}: exit {status}: {told}"))
+            let told = output.lines().last().map(|line| format!(": {line}")).unwrap_or_default();
+            Verdict::Failing(format!("command {name}: exit {status}{told}"))
         }
         CheckOutcome::TimedOut => {
             Verdict::Failing(format!("command {name}: no end within {}", check.timeout))
@@ -44,6 +44,8 @@ mod tests {
         let failed = CheckOutcome::Failed { status: 3, output: "warning\ninactive".into() };
         let told = Verdict::Failing("command systemctl: exit 3: inactive".into());
         assert_eq!(judge(&check, failed), told);
+        let silent = CheckOutcome::Failed { status: 1, output: String::new() };
+        assert_eq!(judge(&check, silent), Verdict::Failing("command systemctl: exit 1".into()));
         let told = Verdict::Failing("command systemctl: no end within 5s".into());
         assert_eq!(judge(&check, CheckOutcome::TimedOut), told);
     }

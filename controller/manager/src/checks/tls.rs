@@ -96,8 +96,9 @@ pub(super) async fn connect(
 fn told(error: &TlsError, name: &str) -> String {
     let TlsError::InvalidCertificate(why) = error else { return format!("TLS: {error}") };
     match why {
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            format!("the certificate is not for {name}: {why}")
+        CertificateError::NotValidForName => format!("the certificate is not for {name}"),
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            format!("the certificate is not for {name}, but for {}", presented.join(", "))
         }
         CertificateError::UnknownIssuer => {
             "the certificate is by an authority that is not trusted here (see caSecretRef)"
