@@ -1,7 +1,7 @@
 //! Checks that approve where nobody does.
 
 use cim_e2e::{
-    home::Home,
+    home::{Home, Object},
     story::{complete, phase},
 };
 use serde_json::json;
@@ -54,6 +54,7 @@ async fn by_checks(shop: &Shop<'_>) -> Try<()> {
         );
     }
     let tried = shop.wanted(Dev1).await?;
+    again(shop, &dev).await?;
     home.reconcile("clusters", "prod").await?;
     let prod = shop.cluster("prod").await?;
     if prod.status()["release"]["rev"] != first || prod.status()["approval"]["rev"] != first {
@@ -65,10 +66,46 @@ async fn by_checks(shop: &Shop<'_>) -> Try<()> {
     let second = shop.release(&[("broken", "nobody\n")]).await?;
     complete(home, "prod", &second).await?;
     let by = shop.jane.cimctl(home, &["history", "prod"]).await?;
+    shows(home, "prod", "Complete").await?;
     if by.lines().skip(1).filter(|line| line.contains("checks")).count() < 2 {
         return Err(format!("cimctl history: {by}").into());
     }
-    let dev = [good, tried, shop.running(Dev1).await?];
+    let dev = [good, tried.clone(), tried, shop.running(Dev1).await?];
     let (one, two) = (shop.generations(Prod1, 2).await?, shop.generations(Prod2, 2).await?);
     shop.activated(&mark, [&dev, &one, &two]).await
+}
+
+/// jane has it tried again, which ends as before: in the attempt after the one that `dev` shows.
+async fn again(shop: &Shop<'_>, dev: &Object) -> Try<()> {
+    let home = shop.home;
+    shows(home, "dev", "Aborted").await?;
+    let words = ["reconcile", "cluster/dev", "--retry", "--wait", "--timeout", "1m"];
+    let said = shop.jane.cimctl(home, &words).await?;
+    let now = shop.cluster("dev").await?;
+    let attempt = |dev: &Object| dev.status()["rollout"]["attempt"].as_u64();
+    if !said.contains("to be tried again") || attempt(&now) != attempt(dev).map(|it| it + 1) {
+        return Err(format!("{said}; {}", now.status()["rollout"]).into());
+    }
+    phase(home, "dev", "Aborted").await?;
+    Ok(())
+}
+
+/// The metrics have the rollout in that phase, and what was done for it.
+async fn shows(home: &Home, cluster: &str, phase: &str) -> Try<()> {
+    let metrics = home.metrics().await?;
+    let at_least = |name: &str, labels: &[(&str, &str)]| {
+        let found = metrics.sum(name, labels);
+        if found.is_some_and(|count| count >= 1.0) {
+            return Ok(());
+        }
+        Err(format!("{name} {labels:?}: {found:?}"))
+    };
+    at_least("cim_rollout_phase", &[("name", cluster), ("phase", phase)])?;
+    at_least("cim_rollout_settled_timestamp_seconds", &[("name", cluster)])?;
+    at_least("cim_evaluations_total", &[("result", "ok")])?;
+    at_least("cim_evaluation_peak_memory_bytes_sum", &[])?;
+    at_least("cim_builds_total", &[("result", "ok")])?;
+    at_least("cim_deliveries_total", &[("step", "activate"), ("outcome", "ok")])?;
+    at_least("cim_machine_state", &[("name", "prod1"), ("state", "InSync")])?;
+    Ok(())
 }

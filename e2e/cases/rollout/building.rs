@@ -56,9 +56,21 @@ pub(crate) async fn a_failed_build_is_told_with_its_log(home: &Home) -> Outcome 
         }
     }
     let revision = shop.release(&[(BUILD, &good)]).await?;
+    let waiting = async || -> Try<Option<f64>> {
+        let metrics = home.metrics().await?;
+        Ok(metrics.sum("cim_approval_waiting", &[("name", "prod")]))
+    };
+    shop.until("the metrics to say that prod waits for a person", async || {
+        let waits = waiting().await?;
+        Ok(if waits == Some(1.0) { Ok(()) } else { Err(format!("{waits:?}")) })
+    })
+    .await?;
     shop.approve().await?;
     complete(home, "prod", &revision).await?;
-    Ok(())
+    match waiting().await? {
+        Some(0.0) => Ok(()),
+        waits => Err(format!("it still waits for a person: {waits:?}").into()),
+    }
 }
 
 pub(crate) async fn another_machine_builds(home: &Home) -> Outcome {
