@@ -8,8 +8,6 @@ use super::archives::{Archive, narinfo_name};
 
 const BLOCK: usize = 512;
 const BLOCK_SIZE: u64 = BLOCK as u64;
-/// By which Nix knows a binary cache.
-const CACHE_INFO: &str = "StoreDir: /nix/store\n";
 const BUFFER: usize = 256 << 10;
 
 /// Files, in order.
@@ -29,12 +27,7 @@ enum Content {
 
 impl Portion {
     pub(super) fn of(archives: Vec<Archive>) -> Self {
-        let paths: Vec<&str> = archives.iter().map(|it| it.member.path.as_str()).collect();
-        let mut entries = vec![
-            Entry::bytes("nix-cache-info", CACHE_INFO),
-            // What is to be imported of it.
-            Entry::bytes("paths", paths.join("\n")),
-        ];
+        let mut entries = Vec::new();
         for Archive { member, narinfo, name, file, size } in archives {
             entries.push(Entry::bytes(narinfo_name(&member.path), narinfo));
             entries.push(Entry { name, size, content: Content::File(file, member.nar_size) });

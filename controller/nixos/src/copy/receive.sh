@@ -31,6 +31,7 @@ for left in /var/tmp/cim-copy.*; do
     [ ! -d "$left" ] || find "$left" -prune -mmin +1440 -exec rm -rf {} + 2>/dev/null
 done
 dir=$(mktemp -d /var/tmp/cim-copy.XXXXXXXX) || exit
+echo 'StoreDir: /nix/store' >"$dir/nix-cache-info" || exit
 # Nix makes its store when it is first used.
 store=/nix/store
 [ -d "$store" ] || store=/
@@ -41,6 +42,9 @@ while read -r length && [ "$length" -gt 0 ]; do
     [ ! -e "$dir/nar" ] || rm -rf "$dir/nar" "$dir"/*.narinfo
     head -c "$length" | tar -x -f - -C "$dir" || exit
     # By name: of all that is in a cache, Nix does not know what must come first.
+    for narinfo in "$dir"/*.narinfo; do
+        read -r _ path <"$narinfo" && echo "$path"
+    done >"$dir/paths"
     nix --extra-experimental-features nix-command copy --quiet --no-recursive --stdin \
         --from "file://$dir" <"$dir/paths" || exit
 done

@@ -12,7 +12,7 @@ use cim_e2e::lab::servers::host::DEPLOY_USER;
 use cim_nixos::StorePath;
 
 use super::{
-    fleet::Fleet,
+    fleet::{Fleet, PATH},
     ours::{PASS_WIDTH, WIDTH},
     wire::Interface,
 };
@@ -86,7 +86,7 @@ impl Loop {
         shell.arg(self.dir.join("by_hand.sh")).arg(verb).arg(&self.dir);
         shell.args(args).args(&self.machines).env_clear();
         // The programs that our side runs, by the same wrappers.
-        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", self.programs.display());
+        let path = format!("{}:{PATH}", self.programs.display());
         shell.env("PATH", path).env("HOME", &self.programs);
         let output = shell.output()?;
         if output.status.success() {

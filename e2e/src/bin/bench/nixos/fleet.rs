@@ -26,6 +26,9 @@ flake-registry =
 max-jobs = auto
 ";
 
+/// Of programs in the lab's root.
+pub(super) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// What both sides work on.
 pub(super) struct Fleet<'lab> {
     pub(super) lab: &'lab Lab,
@@ -87,7 +90,10 @@ fn tools(lab: &Lab, scratch: &Path) -> Try<Tools> {
     let root = lab.tool_root();
     let wrap = |program: &str| -> Try<PathBuf> {
         let path = scratch.join(program);
-        let script = format!("#!/bin/sh\nexec chroot {} {program} \"$@\"\n", root.display());
+        let script = format!(
+            "#!/bin/sh\nexport PATH={PATH}\nexec chroot {} {program} \"$@\"\n",
+            root.display()
+        );
         fs::write(&path, script)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
         Ok(path)
@@ -98,7 +104,7 @@ fn tools(lab: &Lab, scratch: &Path) -> Try<Tools> {
         nix: wrap("nix")?,
         git: wrap("git")?,
         ssh: wrap("ssh")?,
-        path: "/usr/sbin:/usr/bin:/sbin:/bin".into(),
+        path: PATH.into(),
         home: scratch.into(),
         env: vec![("NIX_USER_CONF_FILES".into(), settings.into())],
     })
