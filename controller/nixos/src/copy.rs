@@ -88,11 +88,13 @@ impl Nix {
         let Parcel { signer, closure, .. } = parcel;
         self.sign_once(signer, closure).await?;
         let members = self.members(closure).await?;
-        let mut brought = self.bring_what_lacks(parcel, &members, then, Mode::Seen).await;
+        // The future of a whole conversation is large.
+        let attempt = |mode| Box::pin(self.bring_what_lacks(parcel, &members, then, mode));
+        let mut brought = attempt(Mode::Seen).await;
         // There was a path that Nix does not know.
         if matches!(&brought, Err(Error::CommandFailed { stderr, .. }) if stderr.contains("is not valid"))
         {
-            brought = self.bring_what_lacks(parcel, &members, then, Mode::Valid).await;
+            brought = attempt(Mode::Valid).await;
         }
         if let Err(Error::UnsignedRefused { .. }) = &brought {
             signer.forget(closure);
