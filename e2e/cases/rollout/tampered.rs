@@ -89,6 +89,9 @@ async fn refused(shop: &Shop<'_>, what: &str) -> Try<()> {
 
 pub(crate) async fn what_was_drifted_or_rots_is_seen(home: &Home) -> Outcome {
     let shop = Shop::open(home).await?;
+    let revision = shop.release(&[]).await?;
+    shop.approve().await?;
+    complete(home, "prod", &revision).await?;
     let wanted = shop.wanted(Prod1).await?;
 
     by_hand(&shop, Prod1).await?;
@@ -100,6 +103,8 @@ pub(crate) async fn what_was_drifted_or_rots_is_seen(home: &Home) -> Outcome {
 
     let policy = |on_drift: &str| json!({"spec": {"activation": {"onDrift": on_drift}}});
     shop.patch("machines", "prod1", &policy("Report")).await?;
+    // A visit that began before would still put it right.
+    home.reconcile("machines", "prod1").await?;
     // One that was delivered before is as foreign to the release as any other.
     let earlier = shop.machine(Prod1).await?.status()["delivered"][1].clone();
     let earlier = earlier.as_str().ok_or("prod1 ran one release only")?;
