@@ -8,6 +8,7 @@ use cim_crds::conditions::{ConditionType, find};
 use cim_crds::machine::Delivery as DeliveryMode;
 use cim_crds::machine::activation::OnDrift;
 use cim_crds::machine::provider::Provider;
+use cim_crds::machine::system::FailedDelivery;
 use cim_crds::{Machine, annotations};
 use cim_nixos::{
     Action, Attempt, DerivationPath, HostKey, PrivateKey, SigningKey, StorePath, Target,
@@ -153,7 +154,7 @@ fn delivery(machine: &Machine, inputs: &Inputs) -> Result<Option<Delivery>, Mach
     let derivation = target.drv_path.as_deref().map(|path| parse("status.target.drvPath", path));
     Ok(Some(Delivery {
         wanted: cim_nixos::Desired {
-            attempt: attempt(machine, &inputs.assignment, out_path),
+            attempt: attempt(machine, inputs, out_path),
             closure,
             known: known(machine),
             action: Action::Switch,
@@ -176,7 +177,15 @@ fn next(assignment: &Assignment) -> Result<Option<StorePath>, MachineFailure> {
 }
 
 /// What failed here is tried again only in another attempt of the rollout, or when somebody asks.
-fn attempt(machine: &Machine, assignment: &Assignment, out_path: &str) -> Attempt {
+fn attempt(machine: &Machine, inputs: &Inputs, out_path: &str) -> Attempt {
+    let assignment = &inputs.assignment;
+    let now = |failed: &FailedDelivery| {
+        failed.out_path == out_path && failed.attempt == assignment.attempt
+    };
+    // Who asked was heard: it was tried again, in this visit.
+    if inputs.failed.as_ref().is_some_and(now) {
+        return Attempt::Refused;
+    }
     let status = machine.status.as_ref();
     let asked = machine.annotations().get(annotations::RETRY);
     if asked.is_some() && asked != status.and_then(|status| status.retry.as_ref()) {
@@ -184,7 +193,7 @@ fn attempt(machine: &Machine, assignment: &Assignment, out_path: &str) -> Attemp
     }
     let failed = status.and_then(|status| status.failed.as_ref());
     match failed.filter(|failed| failed.out_path == out_path) {
-        Some(failed) if failed.attempt == assignment.attempt => Attempt::Refused,
+        Some(failed) if now(failed) => Attempt::Refused,
         Some(_) => Attempt::Again,
         None => Attempt::First,
     }
