@@ -46,6 +46,7 @@ fn in_the_lab() -> Vec<Case> {
         servers::dns_answers_and_takes_updates,
         servers::hosts_let_the_deploy_user_do_one_thing,
         servers::a_host_boots_again,
+        servers::who_is_stopped_and_goes_on_is_heard,
         servers::the_controllers_container_is_like_its_pod,
         servers::a_flake_becomes_a_running_closure,
         dns::records_are_made_repaired_and_foreign_ones_left_alone,

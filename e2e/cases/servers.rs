@@ -12,6 +12,7 @@ use cim_e2e::lab::{
     },
     wait_until,
 };
+use tokio::time::timeout;
 
 use crate::harness::Outcome;
 
@@ -98,6 +99,9 @@ pub(crate) async fn a_host_boots_again(lab: &Lab) -> Outcome {
     let host = lab.host(2)?;
     let boot_id = "cat /proc/sys/kernel/random/boot_id";
     let before = host.exec(boot_id).await?;
+    // Whoever asked this is gone, and whom it left keeps no host from ending.
+    let forgotten = timeout(Duration::from_millis(300), host.exec("sleep 1h")).await;
+    assert!(forgotten.is_err(), "{forgotten:?}");
     host.exec("systemctl reboot").await?;
     wait_until("host2 to boot again", SOON, async || match host.exec(boot_id).await {
         Ok(after) if after != before => Ok(()),
@@ -109,6 +113,13 @@ pub(crate) async fn a_host_boots_again(lab: &Lab) -> Outcome {
     host.pull_the_plug().await?;
     assert!(host.exec("true").await.is_err(), "it runs without power");
     Ok(host.power_on().await?)
+}
+
+pub(crate) async fn who_is_stopped_and_goes_on_is_heard(lab: &Lab) -> Outcome {
+    // A host that shuts down stops every process of it for a moment.
+    let nap = "(sleep 0.5; kill -CONT $$) & kill -STOP $$; echo awake";
+    assert_eq!(lab.host(2)?.exec(nap).await?, "awake\n");
+    Ok(())
 }
 
 /// A program in the controller's container can do what the controller needs, and no more.

@@ -130,7 +130,7 @@ async fn ready(hosts: Vec<Host>) -> Result<Vec<Host>> {
     Ok(hosts)
 }
 
-/// A running lab. It ends with this process, which is process 1 of its namespaces.
+/// A running lab. It ends with this process.
 #[derive(Debug)]
 pub struct Lab {
     inside: Inside,

@@ -5,12 +5,13 @@ use std::{
     fs, iter,
     net::Ipv4Addr,
     path::{Path, PathBuf},
-    process::Output,
+    pin::pin,
+    process::{Output, Stdio},
     sync::Arc,
     time::Duration,
 };
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{process::Command, task::JoinHandle, time::timeout};
 
 use super::{
@@ -23,6 +24,7 @@ use super::{
 };
 
 const UNPLUG: Duration = Duration::from_secs(10);
+const WAKE: Duration = Duration::from_millis(200);
 
 /// What a container's first process is.
 pub(crate) enum Payload<'a> {
@@ -133,11 +135,11 @@ impl Container {
             .env("PATH", "/run/current-system/sw/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("HOME", "/root")
             .env("LANG", "C.UTF-8")
-            .stdin(std::process::Stdio::null())
+            .stdin(Stdio::null())
             .kill_on_drop(true);
         let line = format!("{program} {}", args.join(" "));
         let attempt = format!("run `{line}` on {}", self.name);
-        match timeout(deadline, command.output()).await {
+        match timeout(deadline, output(command)).await {
             Ok(output) => output.attempting(attempt),
             Err(_) => Err(LabError::Deadline {
                 what: attempt,
@@ -180,6 +182,24 @@ impl Container {
             found.extend(level.iter().copied().filter(|pid| executable_is(*pid, name)));
         }
         found.into_iter().filter_map(Pid::from_raw).collect()
+    }
+}
+
+/// Runs an nsenter to its end. It stops itself when what it runs is stopped, which systemd does to
+/// every process when it shuts down; it is woken, to be told the end of what it runs.
+async fn output(mut command: Command) -> std::io::Result<Output> {
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn()?;
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    let mut ended = pin!(child.wait_with_output());
+    loop {
+        if let Ok(output) = timeout(WAKE, &mut ended).await {
+            return output;
+        }
+        if let Some(pid) = pid {
+            // Nobody else waits for it, so the number is still its own.
+            let _ = kill_process(pid, Signal::CONT);
+        }
     }
 }
 

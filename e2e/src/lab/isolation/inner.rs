@@ -1,4 +1,4 @@
-//! Process 1 of the lab's namespaces.
+//! The lab's own process.
 
 use std::{
     collections::BTreeMap,
@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     MARK, Site, State, cgroup,
     doors::{self, Target},
+    init,
 };
 use crate::lab::{
     error::{During, LabError, Result},
@@ -42,7 +43,7 @@ pub struct Inside {
 
 impl Inside {
     /// Looks whether this process was started by [`super::isolate`]; also the arguments without the
-    /// mark of it. If it was, prepares the namespaces.
+    /// mark of it. If it was, prepares the namespaces; process 1 of them does not return.
     pub fn arrive(
         args: impl IntoIterator<Item = OsString>,
     ) -> Result<(Option<Self>, Vec<OsString>)> {
@@ -54,6 +55,9 @@ impl Inside {
         }
         if args.get(1).is_none_or(|arg| arg != MARK) || args.len() < 3 {
             return Ok((None, args));
+        }
+        if init::is_process_1() {
+            std::process::exit(init::supervise(&args)?.into());
         }
         let state = State(args.drain(1..3).next_back().unwrap_or_default().into());
         Ok((Some(Self::prepare(state)?), args))

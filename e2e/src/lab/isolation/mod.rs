@@ -1,9 +1,11 @@
 //! The lab lives in mount, network and process namespaces of its own.
 //!
 //! ```text
-//! outer   the process that the user started: sweeps leftovers, opens doors, re-executes itself as
-//!   │     inner in new namespaces, forwards the wish to stop, returns inner's exit code
-//! inner   process 1 of the new namespaces: when it ends, the kernel ends everything in them
+//! outer   the process that the user started: sweeps leftovers, opens doors, re-executes itself in new
+//!   │     namespaces, forwards the wish to stop, returns inner's exit code
+//! init    process 1 of the new namespaces: re-executes itself as inner, waits for orphans; when it
+//!   │     ends, the kernel ends everything in them
+//! inner   the lab
 //! doors   the ways between the lab's network and the one outside
 //! ```
 //!
@@ -11,13 +13,16 @@
 
 mod cgroup;
 mod doors;
+mod init;
 mod inner;
 mod leftovers;
 mod outer;
 
 use std::{
     fs::{self, File},
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
+    process::ExitStatus,
 };
 
 use rustix::fs::{FlockOperation, flock};
@@ -127,4 +132,10 @@ impl Site {
 
 fn is_directory(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
+}
+
+/// The exit code, with the shell's convention for a process that a signal ended.
+fn exit_code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }

@@ -4,7 +4,6 @@ use std::{
     ffi::OsString,
     io::{IsTerminal, Write},
     net::{Ipv4Addr, TcpListener as StdListener},
-    os::unix::process::ExitStatusExt,
     process::{ExitCode, ExitStatus, Stdio},
 };
 
@@ -17,14 +16,14 @@ use tokio::{
 use super::{
     MARK, Openings, Site, State, cgroup,
     doors::{self, Target},
-    leftovers,
+    exit_code, leftovers,
 };
 use crate::lab::{
     error::{During, Result},
     tools::Tools,
 };
 
-/// Runs this program again with `args`, as process 1 of new namespaces, and returns its exit code.
+/// Runs this program again with `args`, in new namespaces, and returns its exit code.
 ///
 /// Ctrl-C, SIGTERM and SIGHUP ask the inner process to stop; a second one kills it. However this
 /// process ends, the inner one and everything it started ends too.
@@ -52,7 +51,7 @@ pub fn isolate(
         cgroup::remove(&state)?;
         eprintln!("logs of the lab, until the next start: {}", state.logs().display());
     }
-    Ok(exit_code(status))
+    Ok(ExitCode::from(exit_code(status)))
 }
 
 async fn run(
@@ -114,10 +113,4 @@ async fn supervise(mut child: Child) -> Result<ExitStatus> {
             child.start_kill().attempting("kill the lab")?;
         }
     }
-}
-
-/// The exit code, with the shell's convention for a process that a signal ended.
-fn exit_code(status: ExitStatus) -> ExitCode {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
