@@ -145,6 +145,8 @@ pub(crate) async fn the_controllers_container_is_like_its_pod(lab: &Lab) -> Outc
     {
         assert!(status.contains(line), "{line:?} is not in:\n{status}");
     }
+    let written = "for dir in / /etc /usr/local; do ! touch $dir/written; done; touch /tmp/written";
+    controller.exec(written).await?;
     let whoami = "dir=/run/secrets/kubernetes.io/serviceaccount
         curl --silent --fail --cacert $dir/ca.crt --header \"Authorization: Bearer $(cat $dir/token)\" \\
           --header 'Content-Type: application/json' --data \\

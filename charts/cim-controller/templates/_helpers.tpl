@@ -26,3 +26,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "cim.watchNamespaces" -}}
 {{- default (list .Release.Namespace) .Values.watchNamespaces | join "," -}}
 {{- end -}}
+
+{{/* What a container may do: nothing but what its user may. */}}
+{{- define "cim.confined" }}
+          securityContext:
+            allowPrivilegeEscalation: false
+            readOnlyRootFilesystem: true
+            capabilities:
+              drop: [ALL]
+{{- end }}

@@ -31,7 +31,12 @@ pub(crate) enum Payload<'a> {
     /// systemd.
     Boot,
     /// A shell script, run by root.
-    Script(&'a str),
+    Script {
+        /// The script.
+        script: &'a str,
+        /// Its volumes, by where it sees them; the rest of its root is read-only.
+        volumes: &'a [&'a str],
+    },
 }
 
 /// A running container.
@@ -253,7 +258,11 @@ fn arguments(name: &str, group: &Path, root: &Root, payload: &Payload<'_>) -> Ve
     match payload {
         Payload::Boot => args.push("--boot".into()),
         // As process 2 with a minimal init above it, which reaps what the payload leaves.
-        Payload::Script(script) => {
+        Payload::Script { script, volumes } => {
+            args.push("--read-only".into());
+            for dir in *volumes {
+                args.push(format!("--bind={}:{dir}", root.volume(dir).display()).into());
+            }
             args.extend(["--as-pid2", "/bin/sh", "-c", script].map(OsString::from));
         }
     }

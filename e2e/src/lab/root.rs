@@ -3,7 +3,7 @@
 use std::{
     ffi::CString,
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::{PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -50,6 +50,18 @@ impl Root {
     pub(crate) fn path(&self, inner: impl AsRef<Path>) -> PathBuf {
         let inner = inner.as_ref();
         self.0.join(inner.strip_prefix("/").unwrap_or(inner))
+    }
+
+    /// Where the volume that is seen as `inner` lies: beside the root, which may be read-only.
+    pub(crate) fn volume(&self, inner: &str) -> PathBuf {
+        self.0.with_file_name("volumes").join(inner.trim_start_matches('/'))
+    }
+
+    /// Makes a directory within a volume, and gives it to a user.
+    pub(crate) fn make_in_volume(&self, inner: &str, owner: u32) -> Result<()> {
+        let dir = self.volume(inner);
+        fs::create_dir_all(&dir).during("create", &dir)?;
+        chown(&dir, Some(owner), Some(owner)).during("change the owner of", &dir)
     }
 
     /// Writes a file with the given mode, and the directories above it.

@@ -26,6 +26,8 @@ const PROGRAM: &str = "cim-controller";
 const USER: &str = "cim";
 const USER_ID: u32 = 65532;
 const HOME: &str = "/var/lib/cim-controller";
+/// The volumes of its pod. /tmp is one too, and a tmpfs here.
+const VOLUMES: [&str; 2] = [HOME, "/nix"];
 const BINARY: &str = "/usr/local/bin/cim-controller";
 const HTTP: u16 = 8080;
 const GRACE: Duration = Duration::from_secs(40);
@@ -75,11 +77,13 @@ impl Controller {
         let root = Root::mount(inside, &format!("{name}.{:08x}", rand::random::<u32>()))?;
         root.write("/etc/nix/nix.conf", NIX_CONF, 0o644)?;
         root.add_user(USER, USER_ID, HOME)?;
-        // Without the state directory Nix makes itself a store in the home directory.
-        for dir in ["/nix/store", "/nix/var/nix"] {
-            fs::create_dir_all(root.path(dir)).during("create", root.path(dir))?;
+        for mount_point in VOLUMES.map(|dir| root.path(dir)) {
+            fs::create_dir_all(&mount_point).during("create", mount_point)?;
         }
-        root.give(USER, "/nix")?;
+        // Without the state directory Nix makes itself a store in the home directory.
+        for dir in [HOME, "/nix", "/nix/store", "/nix/var", "/nix/var/nix"] {
+            root.make_in_volume(dir, USER_ID)?;
+        }
         let binary = root.path(BINARY);
         fs::copy(&config.binary, &binary).during("copy the controller to", &binary)?;
         root.write(CLOCK, "+0", 0o644)?;
@@ -114,7 +118,7 @@ impl Controller {
         };
         let variables = if self.config.own_clock { access + " " + &own_clock() } else { access };
         let script = script(&self.name, self.address(), &variables, &self.config.args);
-        let payload = Payload::Script(&script);
+        let payload = Payload::Script { script: &script, volumes: &VOLUMES };
         let container =
             Container::start(inside, &self.name, self.address(), &self.root, &payload).await?;
         *self.container.lock().await = Some(container);
