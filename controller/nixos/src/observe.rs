@@ -73,10 +73,6 @@ pub struct HostState {
     /// Whether the wanted closure cannot be switched to without a reboot, because its
     /// `switch-inhibitors` are not those of `current`; `None` if none is wanted or it is not there.
     pub inhibited: Option<bool>,
-    /// Failed systemd units.
-    pub failed_units: Option<u32>,
-    /// Free bytes of the file system of `/nix/store`.
-    pub nix_free_bytes: Option<u64>,
     /// Whether anybody's `switch-to-configuration` runs.
     pub switch_locked: bool,
 }

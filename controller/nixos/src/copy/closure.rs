@@ -61,6 +61,12 @@ impl Members {
         (members, beyond)
     }
 
+    /// Whether the NAR of a known path has at most that many bytes.
+    pub(super) fn is_within(&self, path: &StorePath, bytes: u64) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(path).is_some_and(|member| member.nar_size <= bytes)
+    }
+
     fn learn(&self, members: Vec<Member>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() + members.len() > MAX_KNOWN {

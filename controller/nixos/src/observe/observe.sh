@@ -49,7 +49,6 @@ tell begin units
 systemctl show cim-switch.service cim-rollback.service \
     --property Id,LoadState,ActiveState,Job,ExecMainCode,ExecMainStatus,Result,Description
 tell end units
-tell failed-units "$(systemctl show --property NFailedUnits --value)"
 
 # The records of cim-activate, one line each.
 read -r uptime _ </proc/uptime
@@ -84,5 +83,4 @@ if [ -n "$1" ] && ! { [ "$current" -ef "$1" ] && [ "$profile" -ef "$1" ]; }; the
         fi
     fi
 fi
-tell nix-free "$(stat -f -c '%a %S' /nix/store)"
 tell done ok

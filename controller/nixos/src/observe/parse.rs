@@ -36,8 +36,6 @@ pub(super) fn host_state(answer: &str) -> Result<HostState, &'static str> {
         rolled_back: facts.get("rolled-back").and_then(rolled_back),
         staged: facts.get("staged").and_then(staged),
         inhibited: facts.get("inhibited").map(|word| word == "yes"),
-        failed_units: facts.number("failed-units"),
-        nix_free_bytes: facts.get("nix-free").and_then(free_bytes),
         switch_locked: switch_locked(&facts),
     })
 }
@@ -159,12 +157,6 @@ fn link(target: Option<&str>) -> Link {
     target.parse().map_or_else(|_| Link::Foreign(target.chars().take(200).collect()), Link::Closure)
 }
 
-/// Of free blocks and their size.
-fn free_bytes(text: &str) -> Option<u64> {
-    let (blocks, size) = text.split_once(' ')?;
-    blocks.parse::<u64>().ok()?.checked_mul(size.parse().ok()?)
-}
-
 /// 42 of `… '/nix/var/nix/profiles/system' -> 'system-42-link'`.
 fn generation(file: &str) -> Option<u64> {
     let link = file.split_once(" -> ")?.1.trim_matches('\'').rsplit('/').next()?;
@@ -238,8 +230,8 @@ mod tests {
              =cim= file 1a:77 '/run/nixos/switch-to-configuration.lock'\n\
              =cim= begin units\nId=cim-switch.service\n{unit}\n\n\
              Id=cim-rollback.service\nDescription=cim-rollback.service\nLoadState=not-found\n\
-             ActiveState=inactive\n=cim= end units\n=cim= failed-units 3\n\
-             =cim= verify 2\n=cim= nix-free 16 4096\n\
+             ActiveState=inactive\n=cim= end units\n\
+             =cim= verify 2\n\
              =cim= held  00:1a:76 00:1a:77\n\
              =cim= done ok\n"
         )
@@ -264,7 +256,6 @@ mod tests {
             (state.kernel_is_current, state.wanted),
             (Some(false), Some(Presence::Unsigned))
         );
-        assert_eq!((state.failed_units, state.nix_free_bytes), (Some(3), Some(65_536)));
         assert_eq!((state.activation, state.switch_locked), (None, true));
     }
 

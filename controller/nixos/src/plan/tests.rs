@@ -43,8 +43,6 @@ fn state(current: Option<char>, profile: Option<char>) -> HostState {
         rolled_back: None,
         staged: None,
         inhibited: None,
-        failed_units: None,
-        nix_free_bytes: None,
         switch_locked: false,
     }
 }

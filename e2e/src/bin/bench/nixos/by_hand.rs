@@ -27,6 +27,15 @@ pub(super) struct Loop {
     machines: Vec<String>,
 }
 
+/// How machines are activated.
+#[derive(Clone, Copy)]
+pub(super) enum How {
+    /// And nothing else.
+    AtOnce,
+    /// With a way back, a login and a confirmation.
+    WithCare,
+}
+
 /// A rollout that went well.
 pub(super) struct Rollout {
     /// The closure of each target, in order.
@@ -62,10 +71,14 @@ impl Loop {
     }
 
     /// From a commit to its activation on all targets.
-    pub(super) fn roll_out(&self, rev: &str) -> Try<Rollout> {
+    pub(super) fn roll_out(&self, rev: &str, how: How) -> Try<Rollout> {
         let (began, before) = (Instant::now(), Interface::read()?);
         let url = format!("{}?ref=main&rev={rev}", self.url);
-        let printed = self.run("roll-out", &[&url, &WIDTH.to_string()])?;
+        let how = match how {
+            How::AtOnce => "at-once",
+            How::WithCare => "with-care",
+        };
+        let printed = self.run("roll-out", &[&url, &WIDTH.to_string(), how])?;
         let (total, bytes) = (began.elapsed(), before.since()?);
         let release = printed.lines().map(str::parse).collect::<Result<Vec<StorePath>, _>>()?;
         if release.len() != self.machines.len() {

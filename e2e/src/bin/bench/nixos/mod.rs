@@ -19,7 +19,11 @@ use std::process::ExitCode;
 use cim_e2e::lab::{Inside, Lab, targets};
 use clap::{ValueEnum, value_parser};
 
-use self::{by_hand::Loop, fleet::Fleet, report::Report};
+use self::{
+    by_hand::{How, Loop},
+    fleet::Fleet,
+    report::Report,
+};
 use super::Try;
 
 #[derive(Debug, clap::Args)]
@@ -51,7 +55,7 @@ pub(super) async fn measure(inside: Inside, args: &Args) -> Try<ExitCode> {
     let by_hand = Loop::new(&fleet)?;
     let mut report = Report::new(args.targets);
     eprintln!("{} targets are up; each side delivers once to warm up", args.targets);
-    by_hand.roll_out(&fleet.commit("warm up by hand").await?)?;
+    by_hand.roll_out(&fleet.commit("warm up by hand").await?, How::AtOnce)?;
     let mut running = ours::roll_out(&fleet, &fleet.commit("warm up").await?).await?.release;
     for round in 1..=args.rounds {
         let rev = fleet.commit(&format!("round {round}")).await?;
@@ -64,9 +68,11 @@ pub(super) async fn measure(inside: Inside, args: &Args) -> Try<ExitCode> {
             report.passes(ours::pass(&fleet, &running).await?, by_hand.round_trips()?);
         }
         let rev = fleet.commit(&format!("round {round} by hand")).await?;
-        let rollout = by_hand.roll_out(&rev)?;
-        running.clone_from(&rollout.release);
-        report.by_hand(&rollout);
+        report.by_hand(&by_hand.roll_out(&rev, How::AtOnce)?);
+        let rev = fleet.commit(&format!("round {round} by hand, with care")).await?;
+        let rollout = by_hand.roll_out(&rev, How::WithCare)?;
+        report.with_care(&rollout);
+        running = rollout.release;
         eprintln!("round {round} of {} is done", args.rounds);
     }
     match args.output {

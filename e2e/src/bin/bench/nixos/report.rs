@@ -19,6 +19,7 @@ pub(super) struct Report {
     build: Vec<Duration>,
     deliver: Vec<Duration>,
     by_hand: Vec<Duration>,
+    with_care: Vec<Duration>,
     bytes: Vec<u64>,
     by_hand_bytes: Vec<u64>,
     nar: Vec<u64>,
@@ -69,17 +70,24 @@ impl Report {
         self.by_hand_bytes.push(rollout.bytes);
     }
 
+    pub(super) fn with_care(&mut self, rollout: &by_hand::Rollout) {
+        self.with_care.push(rollout.total);
+    }
+
     fn lines(&self) -> Vec<Line> {
         let time = |values: &[Duration]| Measure::Time(median(values));
         let bytes = |values: &[u64]| Measure::Bytes(median(values));
         let line = |what, value| Line { what, value, floor: None, goal: None };
+        let beside = |what, value, floor| Line { what, value, floor: Some(floor), goal: None };
         let against =
-            |what, value, floor, goal| Line { what, value, floor: Some(floor), goal: Some(goal) };
+            |what, value, floor, goal| Line { goal: Some(goal), ..beside(what, value, floor) };
         let trips = ("ssh true, multiplexed, 16 wide", time(&self.round_trips));
         let by_hand = ("shell loop, 10 wide", time(&self.by_hand));
+        let with_care = ("  with a way back and a login", time(&self.with_care));
         vec![
             against("pass with nothing to do, 16 wide", time(&self.pass), trips, 1.5),
             against("commit to all activated, 10 wide", time(&self.rollout), by_hand, 1.2),
+            beside("  the same", time(&self.rollout), with_care),
             line("  resolve and evaluate", time(&self.evaluate)),
             line("  build and sign", time(&self.build)),
             line("  copy, test, log in, confirm", time(&self.deliver)),
