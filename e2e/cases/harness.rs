@@ -1,8 +1,13 @@
 //! Runs cases in a lab, and speaks like Rust's own test harness.
 
 use std::{
-    error::Error, ffi::OsString, path::PathBuf, pin::Pin, process::ExitCode, sync::Arc,
-    time::Duration,
+    error::Error,
+    ffi::OsString,
+    path::PathBuf,
+    pin::Pin,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use cim_e2e::{
@@ -17,6 +22,8 @@ use cim_e2e::{
 use clap::{Parser, builder::FalseyValueParser};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::{runtime::Runtime, sync::OnceCell, time::timeout};
+
+use crate::took::Took;
 
 /// What a case returns: any error fails it.
 pub(crate) type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
@@ -208,15 +215,25 @@ fn run_inside(inside: Inside, args: &Args, cases: Vec<Case>) -> ExitCode {
         programs,
     });
     let stage = Arc::new(stage);
+    let took = Arc::new(Took::default());
     let trial = |case: Case| {
-        let (runtime, stage) = (Arc::clone(&runtime), Arc::clone(&stage));
+        let (runtime, stage, took) = (Arc::clone(&runtime), Arc::clone(&stage), Arc::clone(&took));
         Trial::test(case.name, move || match &*stage {
-            Ok(stage) => runtime.block_on(run_case(stage, case.run)),
+            Ok(stage) => {
+                let began = Instant::now();
+                let outcome = runtime.block_on(run_case(stage, case.run));
+                took.note(case.name, began.elapsed());
+                outcome
+            }
             Err(error) => Err(format!("the lab did not start: {error}").into()),
         })
     };
     let trials = cases.into_iter().map(trial).collect();
-    libtest_mimic::run(&args.libtest, trials).exit_code()
+    let exit_code = libtest_mimic::run(&args.libtest, trials).exit_code();
+    if let Some(slowest) = took.slowest() {
+        eprintln!("{slowest}");
+    }
+    exit_code
 }
 
 async fn start(inside: Inside) -> lab::Result<Lab> {

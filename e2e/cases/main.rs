@@ -25,6 +25,7 @@ mod promotion;
 mod rights;
 mod rollout;
 mod servers;
+mod took;
 
 use std::process::ExitCode;
 
