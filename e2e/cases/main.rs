@@ -202,6 +202,7 @@ fn in_the_shop() -> Vec<Case> {
         rollout::a_failed_build_is_told_with_its_log,
         rollout::a_source_is_read_with_the_right_credentials_only,
         rollout::checks_approve_what_passed_and_nothing_else,
+        rollout::what_goes_back_again_was_tried_once,
         rollout::another_machine_builds,
         rollout::what_is_held_goes_with_its_cluster,
     ]

@@ -1,6 +1,7 @@
 //! What goes wrong around a rollout: the controller dies, is there twice, is lied to, or must wait.
 //!
 //! ```text
+//! again     what failed is tried once more
 //! automatic checks approve where nobody does
 //! building  builds that fail, and builds that other machines make
 //! journal   what was activated on a host, as the host itself tells it
@@ -15,6 +16,7 @@
 //! reboot    reboots by policy
 //! ```
 
+mod again;
 mod automatic;
 mod building;
 mod clock;
@@ -31,6 +33,7 @@ mod waiting;
 use std::{error::Error, time::Duration};
 
 pub(crate) use self::{
+    again::what_goes_back_again_was_tried_once,
     automatic::checks_approve_what_passed_and_nothing_else,
     building::{a_failed_build_is_told_with_its_log, another_machine_builds},
     clock::a_clock_that_jumps_harms_nothing,

@@ -50,7 +50,8 @@ pub trait Reconciler: Send + Sync + Sized + 'static {
         visit: &Visit<'_, Self::Kind>,
     ) -> impl Future<Output = Step<Self::Inputs, Self>> + Send;
 
-    /// Turns the spec and `inputs` into what is wanted.
+    /// Turns the spec and `inputs` into what is wanted. `object` has the status as it is now, with what
+    /// this visit has written.
     fn validate(&self, object: &Self::Kind, inputs: Self::Inputs) -> Step<Self::Desired, Self>;
 
     /// Looks at the outside.

@@ -115,7 +115,8 @@ impl<R: Reconciler> Driver<R> {
 
     async fn look(&self, visit: &Visit<'_, R::Kind>) -> Step<(R::Desired, R::Observed), R> {
         let inputs = self.reconciler.gather(visit).await?;
-        let desired = self.reconciler.validate(visit.object(), inputs)?;
+        // What this visit has written counts: the rounds of a visit are no more forgetful than visits.
+        let desired = self.reconciler.validate(&visit.current().await, inputs)?;
         let observed = self.reconciler.observe(visit, &desired).await?;
         Ok((desired, observed))
     }

@@ -106,6 +106,10 @@ struct Outside {
     refuses: Option<&'static str>,
     held: bool,
     calls: usize,
+    /// What is written down before each effect, if anything.
+    notes: Option<u64>,
+    /// What the status said at each look.
+    looks: Vec<u64>,
 }
 
 /// What comes of looking at the outside.
@@ -150,7 +154,9 @@ impl Reconciler for Strings {
         Ok(())
     }
 
-    fn validate(&self, _: &ObjectReplica, (): ()) -> Step<(), Self> {
+    fn validate(&self, object: &ObjectReplica, (): ()) -> Step<(), Self> {
+        let told = object.status.as_ref().map_or(0, |status| status.objects);
+        self.0.lock().expect("lock").looks.push(told);
         Ok(())
     }
 
@@ -184,11 +190,15 @@ impl Reconciler for Strings {
 
     async fn apply(
         &self,
-        _: &Visit<'_, ObjectReplica>,
+        visit: &Visit<'_, ObjectReplica>,
         (): &(),
         _: &Self::Observed,
         plan: &Plan<&'static str>,
     ) -> Step<(), Self> {
+        let notes = self.0.lock().expect("lock").notes;
+        if let Some(note) = notes {
+            visit.progress_with("Making", "making", |status| status.objects = note).await;
+        }
         let mut outside = self.0.lock().expect("lock");
         for change in &plan.changes {
             if outside.refuses == Some(*change) {
@@ -293,6 +303,14 @@ async fn a_new_object_is_first_not_known_and_then_made_true() {
     assert_eq!((status.common.observed_generation, status.objects), (1, 3));
     assert!(is_true(&status.common.conditions, ConditionType::Ready));
     assert_eq!(status.common.drift, None);
+}
+
+#[tokio::test]
+async fn what_a_visit_has_written_counts_in_its_next_round() {
+    let bench = Bench::correct();
+    bench.outside(|outside| outside.notes = Some(7));
+    bench.visit().await;
+    assert_eq!(bench.outside.0.lock().expect("lock").looks, [0, 7]);
 }
 
 #[tokio::test]

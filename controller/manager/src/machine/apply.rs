@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cim_crds::machine::system::{DeliveryPhase, FailedDelivery};
+use cim_crds::machine::system::DeliveryPhase;
 use cim_crds::{Machine, MachineStatus, Progress as Told};
 use cim_nixos::{
     Applied, BuildOptions, Change, Health, Nix, Outcome, Progress, RollbackReason, StorePath,
@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Duration;
 
 use super::assign::assign;
+use super::attempt::{self, ROLLED_BACK, failed};
 use super::change::Change as Planned;
 use super::failure::MachineFailure;
 use super::observe::Seen;
@@ -21,9 +22,6 @@ use super::{Reconciler, host_name};
 use crate::driver::{Step, Visit};
 use crate::logs::{Kind, keep};
 use crate::outcome::{Class, Failure, Stop, Wait};
-
-/// The longest message of a failed delivery, as the schema bounds it.
-const MESSAGE_MAX: usize = 1000;
 
 pub(super) async fn apply(
     reconciler: &Reconciler,
@@ -35,20 +33,22 @@ pub(super) async fn apply(
     let plan = &of_delivery(plan);
     let Some(delivery) = &desired.delivery else { return Ok(()) };
     // Between the decision and the first effect the Cluster may have decided otherwise.
+    let assignment = &desired.assignment;
     let now = assign(&visit.current().await, &*reconciler.cluster(visit)?);
     let closure = |target: &Option<cim_crds::machine::system::Target>| {
         target.as_ref().and_then(|target| target.out_path.clone())
     };
-    if closure(&now.target) != closure(&desired.assignment.target) {
+    if closure(&now.target) != closure(&assignment.target) {
         let message = "its Cluster has decided on another closure meanwhile";
         return Err(Wait::new("Reassigned", message).after(Duration::ZERO).into());
     }
     if brought_ahead(desired, plan).is_none() {
         // From here on it was begun: a pause or a window that closes does not take it back.
         let given = |status: &mut MachineStatus| {
-            status.target.clone_from(&desired.assignment.target);
-            status.previous.clone_from(&desired.assignment.previous);
+            status.target.clone_from(&assignment.target);
+            status.previous.clone_from(&assignment.previous);
             status.delivery_phase = plan.changes.iter().find_map(phase).or(status.delivery_phase);
+            attempt::begin(visit.object(), assignment, delivery, &seen.observed, plan, status);
         };
         let begun = visit.commit("Delivering", message(plan), given).await;
         begun.map_err(MachineFailure::from)?;
@@ -56,8 +56,9 @@ pub(super) async fn apply(
     match Box::pin(deliver(reconciler, visit, desired, delivery, plan)).await {
         Err(failure) if is_final(&failure) => {
             // Trying again would not help, so it counts as a failure of the release.
-            let failed = failed(desired, delivery, failure.reason(), &failure.to_string());
             let words = failure.to_string();
+            let now = Some(visit.now());
+            let failed = failed(assignment, delivery, failure.reason(), &words, now);
             visit
                 .progress_with(failure.reason(), words, |status| status.failed = Some(failed))
                 .await;
@@ -87,9 +88,9 @@ async fn note_unhealthy(
         return;
     }
     let words = format!("it went back, since its checks did not hold: {}", told.join("; "));
-    let failed = failed(desired, delivery, "RolledBack", &words);
-    let failed = FailedDelivery { time: Some(visit.now().clone()), ..failed };
-    visit.progress_with("RolledBack", words, |status| status.failed = Some(failed)).await;
+    let now = Some(visit.now());
+    let failed = failed(&desired.assignment, delivery, ROLLED_BACK, &words, now);
+    visit.progress_with(ROLLED_BACK, words, |status| status.failed = Some(failed)).await;
 }
 
 /// What is planned for a machine that takes deliveries.
@@ -188,24 +189,6 @@ async fn judge(
     }
     let told = applied.log.unwrap_or_else(|| outcome.to_string());
     Err(MachineFailure::Activation { reason: outcome.reason(), closure, outcome: told })
-}
-
-/// A failure as it is remembered.
-pub(super) fn failed(
-    desired: &Desired,
-    delivery: &Delivery,
-    reason: &str,
-    message: &str,
-) -> FailedDelivery {
-    let assignment = &desired.assignment;
-    FailedDelivery {
-        release: assignment.target.as_ref().and_then(|target| target.release.clone()),
-        attempt: assignment.attempt,
-        out_path: delivery.wanted.closure.to_string(),
-        reason: reason.to_owned(),
-        message: message[..message.floor_char_boundary(MESSAGE_MAX)].to_owned(),
-        time: None,
-    }
 }
 
 impl Reconciler {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use cim_crds::conditions::reasons;
-use cim_crds::machine::system::FailedDelivery;
 use cim_crds::machine::{Delivery as DeliveryMode, Ssh};
 use cim_crds::{Cluster, Machine};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -33,8 +32,6 @@ pub struct Inputs {
     pub(super) private_key: SecretData,
     pub(super) host_keys: Option<SecretData>,
     pub(super) assignment: Assignment,
-    /// What failed in this visit.
-    pub(super) failed: Option<FailedDelivery>,
     /// What its first installation takes, while it waits for one.
     pub(super) install: Option<install::Inputs>,
     /// By which its closures are signed; `None` where nothing is delivered.
@@ -75,15 +72,12 @@ pub(super) async fn gather(
     };
     let cluster = reconciler.cluster(visit)?;
     let delivers = cluster.spec.source.is_some() || cluster.spec.promotion.is_some();
-    // What this visit has begun already counts as given, and what failed in it as failed.
-    let current = visit.current().await;
     let assignment = if delivers && spec.delivery == DeliveryMode::Push {
-        assign(&current, &cluster)
+        // What this visit has begun already counts as given.
+        assign(&visit.current().await, &cluster)
     } else {
         Assignment::default()
     };
-    let failed = |machine: &Machine| machine.status.as_ref()?.failed.clone();
-    let failed = failed(&current).filter(|it| failed(visit.object()).as_ref() != Some(it));
     let install = install::gather(visit, &cluster).await?;
     let needs_key = assignment.target.is_some() || install.is_some();
     let signing_key = match &cluster.spec.signing_key_secret_ref {
@@ -103,7 +97,6 @@ pub(super) async fn gather(
         private_key,
         host_keys,
         assignment,
-        failed,
         install,
         signing_key,
         parallelism,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! gather    its Cluster's word (assign), credentials for SSH, the signing key
-//! validate  how it is reached;  what it should run, and whether it may be tried;  its checks
+//! validate  how it is reached;  what it should run, and whether it may be tried (attempt);  its checks
 //! observe   what runs, whether it and the Services on it serve, now and then whether its store is what it should be
 //! plan      what waits for its turn is brought ahead;  copy, check, test, confirm or go back, reboot;  nothing out of a window
 //! apply     does that, and keeps the log of what failed
@@ -13,6 +13,7 @@
 mod ahead;
 mod apply;
 mod assign;
+mod attempt;
 mod change;
 mod failure;
 mod gather;

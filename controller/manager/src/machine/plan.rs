@@ -13,7 +13,7 @@ pub(super) fn plan(desired: &Desired, seen: &Seen) -> Plan<Change> {
         return install::plan(wanted, bare);
     }
     let Some(delivery) = &desired.delivery else { return Plan::default() };
-    let plan = cim_nixos::plan(&delivery.wanted, &seen.observed, &seen.health);
+    let plan = cim_nixos::plan(&delivery.wanted_of(&seen.observed), &seen.observed, &seen.health);
     if held(desired, delivery, seen).is_some() {
         // What differs is still told.
         return Plan::new(ahead(seen), plan.findings);
@@ -54,6 +54,14 @@ pub(super) fn held(desired: &Desired, delivery: &Delivery, seen: &Seen) -> Optio
     }
     let may = desired.open || desired.assignment.taken_back || !delivery.wanted.was_delivered();
     (!may).then_some(Held::Window)
+}
+
+/// Whether nothing is under way, held back, or left to be done about what it should run.
+pub(super) fn is_settled(desired: &Desired, delivery: &Delivery, seen: &Seen) -> bool {
+    let Seen { observed, health, .. } = seen;
+    observed.state().is_some_and(|state| !is_under_way(state))
+        && held(desired, delivery, seen).is_none()
+        && cim_nixos::plan(&delivery.wanted_of(observed), observed, health).is_empty()
 }
 
 fn is_under_way(state: &HostState) -> bool {

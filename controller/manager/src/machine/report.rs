@@ -6,19 +6,19 @@ use cim_crds::conditions::{ConditionStatus, ConditionType, reasons};
 use cim_crds::machine::system::{
     DeliveryPhase, Facts, FailedDelivery, System, SystemState, Verification,
 };
-use cim_crds::{Machine, MachineStatus, annotations};
+use cim_crds::{Machine, MachineStatus};
 use cim_nixos::{
-    Assessment, Health, HostState, Integrity, Link, Observed, StorePath, SyncState, assess,
+    Assessment, Attempt, Health, HostState, Integrity, Link, Observed, StorePath, SyncState, assess,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
 
 use super::assign::{Assignment, Waits};
+use super::attempt::{self, ROLLED_BACK, failed, went_back};
 use super::failure::MachineFailure;
 use super::observe::Seen;
 use super::plan::Held;
 use super::validate::{Delivery, Desired};
-use super::{apply, install, plan, services};
+use super::{install, plan, services};
 use crate::checks::Troubles;
 use crate::driver::{Report, Visit};
 use crate::outcome::{Outcome, Wait};
@@ -87,10 +87,12 @@ pub(super) fn report(
         remember(&mut status.delivered, &delivery.wanted.closure);
     }
     note_verification(status, delivery, seen, visit.now());
-    note_failure(status, desired, delivery, &assessment, visit.now());
-    status.retry = machine.annotations().get(annotations::RETRY).cloned();
+    note_failure(status, assignment, delivery, &seen.observed, visit.now());
     let corrupt = corrupt(status, delivery);
     let held = plan::held(desired, delivery, seen);
+    if plan::is_settled(desired, delivery, seen) {
+        attempt::hear(machine, status);
+    }
     status.state =
         Some(if corrupt.is_some() { SystemState::Corrupt } else { system_state(&assessment) });
     status.delivery_phase = Some(phase(&assessment, status.failed.as_ref(), delivery));
@@ -203,38 +205,40 @@ fn corrupt(status: &MachineStatus, delivery: &Delivery) -> Option<Vec<String>> {
 }
 
 /// Remembers what failed as long as the Cluster's release is the one that did.
-fn note_failure(
+pub(super) fn note_failure(
     status: &mut MachineStatus,
-    desired: &Desired,
+    assignment: &Assignment,
     delivery: &Delivery,
-    assessment: &Assessment,
+    observed: &Observed,
     now: &Time,
 ) {
-    let closure = delivery.wanted.closure.as_str();
-    let went_back = assessment.rolled_back.as_ref().filter(|_| {
-        assessment.sync == SyncState::RolledBack
-            && delivery.wanted.attempt != cim_nixos::Attempt::Again
-    });
-    let failed = match (went_back, &assessment.last_outcome) {
-        (Some(record), _) => Some(("RolledBack", format!("it went back: {record}"))),
-        (None, Some(last)) if !last.is_success() && assessment.sync != SyncState::Activating => {
+    let wanted = delivery.wanted_of(observed);
+    let Assessment { sync, last_outcome, rolled_back, .. } = assess(&wanted, observed);
+    let back = rolled_back.filter(|_| sync == SyncState::RolledBack);
+    let ended = match (back, last_outcome) {
+        // What went wrong before is no reason while it is tried again.
+        _ if wanted.attempt == Attempt::Again => None,
+        (Some(record), _) => Some((ROLLED_BACK, went_back(&record))),
+        (None, Some(last)) if !last.is_success() && sync != SyncState::Activating => {
             Some((last.reason(), last.to_string()))
         }
         _ => None,
     };
-    if let Some((reason, message)) = failed {
+    if let Some((reason, message)) = ended {
+        let next = failed(assignment, delivery, reason, &message, Some(now));
         let before = status.failed.take().filter(|before| {
-            before.out_path == closure
-                && before.reason == reason
-                && before.attempt == desired.assignment.attempt
+            before.out_path == next.out_path
+                && before.reason == next.reason
+                && before.attempt == next.attempt
+                && before.again.is_none()
         });
-        let next = apply::failed(desired, delivery, reason, &message);
-        status.failed = Some(before.unwrap_or(FailedDelivery { time: Some(now.clone()), ..next }));
+        status.failed = Some(before.unwrap_or(next));
         return;
     }
-    let mended = assessment.sync == SyncState::InSync;
+    let closure = delivery.wanted.closure.as_str();
+    let mended = sync == SyncState::InSync;
     status.failed = status.failed.take().filter(|failed| {
-        let of_this_release = failed.release == desired.assignment.release;
+        let of_this_release = failed.release == assignment.release;
         of_this_release && !(mended && failed.out_path == closure)
     });
 }

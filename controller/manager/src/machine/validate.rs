@@ -4,19 +4,17 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use cim_crds::Machine;
 use cim_crds::conditions::{ConditionType, find};
 use cim_crds::machine::Delivery as DeliveryMode;
 use cim_crds::machine::activation::OnDrift;
 use cim_crds::machine::provider::Provider;
-use cim_crds::machine::system::FailedDelivery;
-use cim_crds::{Machine, annotations};
-use cim_nixos::{
-    Action, Attempt, DerivationPath, HostKey, PrivateKey, SigningKey, StorePath, Target,
-};
+use cim_crds::machine::system::BegunAgain;
+use cim_nixos::{Action, DerivationPath, HostKey, PrivateKey, SigningKey, StorePath, Target};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
 
 use super::assign::Assignment;
+use super::attempt::attempt;
 use super::failure::MachineFailure;
 use super::gather::Inputs;
 use super::install;
@@ -55,6 +53,8 @@ pub(super) struct Delivery {
     pub(super) wanted: cim_nixos::Desired,
     pub(super) derivation: Option<DerivationPath>,
     pub(super) signing_key: SigningKey,
+    /// The attempt after a failure that was begun and goes on.
+    pub(super) again: Option<BegunAgain>,
 }
 
 pub(super) fn validate(machine: &Machine, mut inputs: Inputs) -> Result<Desired, MachineFailure> {
@@ -152,9 +152,10 @@ fn delivery(machine: &Machine, inputs: &Inputs) -> Result<Option<Delivery>, Mach
     let out_path = target.out_path.as_deref().unwrap_or_default();
     let closure: StorePath = parse(field, out_path)?;
     let derivation = target.drv_path.as_deref().map(|path| parse("status.target.drvPath", path));
+    let (attempt, again) = attempt(machine, &inputs.assignment, out_path);
     Ok(Some(Delivery {
         wanted: cim_nixos::Desired {
-            attempt: attempt(machine, inputs, out_path),
+            attempt,
             closure,
             known: known(machine),
             action: Action::Switch,
@@ -163,6 +164,7 @@ fn delivery(machine: &Machine, inputs: &Inputs) -> Result<Option<Delivery>, Mach
         },
         derivation: derivation.transpose()?,
         signing_key,
+        again,
     }))
 }
 
@@ -174,29 +176,6 @@ fn signing_key(inputs: &Inputs) -> Result<Option<SigningKey>, MachineFailure> {
 fn next(assignment: &Assignment) -> Result<Option<StorePath>, MachineFailure> {
     let path = assignment.next.as_ref().and_then(|next| next.out_path.as_deref());
     path.map(|path| parse("status.release.machines[].outPath of the Cluster", path)).transpose()
-}
-
-/// What failed here is tried again only in another attempt of the rollout, or when somebody asks.
-fn attempt(machine: &Machine, inputs: &Inputs, out_path: &str) -> Attempt {
-    let assignment = &inputs.assignment;
-    let now = |failed: &FailedDelivery| {
-        failed.out_path == out_path && failed.attempt == assignment.attempt
-    };
-    // Who asked was heard: it was tried again, in this visit.
-    if inputs.failed.as_ref().is_some_and(now) {
-        return Attempt::Refused;
-    }
-    let status = machine.status.as_ref();
-    let asked = machine.annotations().get(annotations::RETRY);
-    if asked.is_some() && asked != status.and_then(|status| status.retry.as_ref()) {
-        return Attempt::Again;
-    }
-    let failed = status.and_then(|status| status.failed.as_ref());
-    match failed.filter(|failed| failed.out_path == out_path) {
-        Some(failed) if now(failed) => Attempt::Refused,
-        Some(_) => Attempt::Again,
-        None => Attempt::First,
-    }
 }
 
 /// The closures that were delivered to this machine before, newest first: whatever else runs there,

@@ -122,6 +122,27 @@ pub struct FailedDelivery {
     /// When it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
+    /// The attempt that was begun since and has not ended yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<BegunAgain>,
+}
+
+/// Another attempt at a delivery that failed, written down before its first effect.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BegunAgain {
+    /// The attempt of the Cluster's rollout.
+    #[serde(default)]
+    pub attempt: u32,
+    /// The value of the annotation `cim.dev/retry`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(253))]
+    pub retry: Option<String>,
+    /// When the machine had gone back from the closure before, by its own clock and in its own words. A
+    /// machine that tells another time went back from this attempt. Absent: it had not gone back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = text(64))]
+    pub went_back_at: Option<String>,
 }
 
 /// What the activation of a closure would do to systemd's units, as the closure itself tells.
