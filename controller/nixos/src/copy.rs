@@ -88,8 +88,7 @@ impl Nix {
         let Parcel { signer, closure, .. } = parcel;
         self.sign_once(signer, closure).await?;
         let members = self.members(closure).await?;
-        // The future of a whole conversation is large.
-        let attempt = |mode| Box::pin(self.bring_what_lacks(parcel, &members, then, mode));
+        let attempt = |mode| self.bring_what_lacks(parcel, &members, then, mode);
         let mut brought = attempt(Mode::Seen).await;
         // There was a path that Nix does not know.
         if matches!(&brought, Err(Error::CommandFailed { stderr, .. }) if stderr.contains("is not valid"))

@@ -2,24 +2,26 @@
 
 mod group;
 mod memory;
+mod pipes;
+mod text;
 
-use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{Seek as _, Write as _};
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::BufReader;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use self::group::Group;
 use self::memory::Memory;
+use self::pipes::{feed, read_bounded, read_lines};
+pub(crate) use self::text::{Tail, strip_ansi};
 use crate::error::Error;
 
-const MAX_STDOUT: u64 = 64 << 20;
-const MAX_LINE: usize = 64 << 10;
 const STDERR_TAIL: usize = 16 << 10;
 /// How long output may stay open behind the end of the tool: a background child that inherited the
 /// pipe (an SSH master) must not hold us up.
@@ -105,20 +107,9 @@ impl Invocation {
             };
             let heard =
                 async { read_lines(messages, &mut stderr, &mut keep_all).await.map_err(bad) };
-            let pipes = async { tokio::try_join!(talked, heard).map(|_| ()) };
-            tokio::pin!(pipes);
-            tokio::select! {
-                closed = &mut pipes => {
-                    closed?;
-                    child.wait().await.map_err(bad)
-                }
-                ended = child.wait() => {
-                    if let Ok(closed) = timeout(DRAIN, &mut pipes).await {
-                        closed?;
-                    }
-                    ended.map_err(bad)
-                }
-            }
+            // The future of a whole conversation is large.
+            let pipes = Box::pin(async { tokio::try_join!(talked, heard).map(|_| ()) });
+            end(&mut child, pipes, bad).await
         };
         let status = match timeout(self.deadline, run).await {
             Ok(ended) => ended?,
@@ -216,26 +207,11 @@ async fn communicate(
 ) -> std::io::Result<Output> {
     let mut stdout = Vec::new();
     let mut stderr = Tail::new(STDERR_TAIL);
-    let status;
-    {
-        let feed = feed(child.stdin.take(), stdin);
-        let read_stdout = read_bounded(child.stdout.take(), &mut stdout);
-        let read_stderr = read_lines(child.stderr.take(), &mut stderr, watch);
-        let pipes = async { tokio::try_join!(feed, read_stdout, read_stderr).map(|_| ()) };
-        tokio::pin!(pipes);
-        tokio::select! {
-            closed = &mut pipes => {
-                closed?;
-                status = child.wait().await?;
-            }
-            ended = child.wait() => {
-                status = ended?;
-                if let Ok(closed) = timeout(DRAIN, &mut pipes).await {
-                    closed?;
-                }
-            }
-        }
-    }
+    let feed = feed(child.stdin.take(), stdin);
+    let read_stdout = read_bounded(child.stdout.take(), &mut stdout);
+    let read_stderr = read_lines(child.stderr.take(), &mut stderr, watch);
+    let pipes = async { tokio::try_join!(feed, read_stdout, read_stderr).map(|_| ()) };
+    let status = end(&mut child, pipes, |error| error).await?;
     group.ended();
     Ok(Output {
         code: status.code(),
@@ -244,115 +220,25 @@ async fn communicate(
     })
 }
 
-async fn feed(pipe: Option<tokio::process::ChildStdin>, bytes: &[u8]) -> std::io::Result<()> {
-    let Some(mut pipe) = pipe else { return Ok(()) };
-    match pipe.write_all(bytes).await {
-        // A program that fails early does not read its input; its exit code tells more.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
-    }
-}
-
-async fn read_bounded(
-    pipe: Option<impl AsyncRead + Unpin>,
-    into: &mut Vec<u8>,
-) -> std::io::Result<()> {
-    let Some(pipe) = pipe else { return Ok(()) };
-    let read = pipe.take(MAX_STDOUT + 1).read_to_end(into).await?;
-    if read as u64 > MAX_STDOUT {
-        return Err(std::io::Error::other(format!("more than {MAX_STDOUT} bytes")));
-    }
-    Ok(())
-}
-
-async fn read_lines(
-    pipe: Option<impl AsyncRead + Unpin>,
-    tail: &mut Tail,
-    watch: &mut (dyn FnMut(&str) -> Keep + Send),
-) -> std::io::Result<()> {
-    let Some(pipe) = pipe else { return Ok(()) };
-    let mut reader = BufReader::new(pipe);
-    let mut line = Vec::new();
-    while read_line(&mut reader, &mut line).await? {
-        let text = String::from_utf8_lossy(&line);
-        if watch(&text) == Keep::Yes {
-            tail.push(&text);
+/// Waits for the end of a program and of its `pipes`.
+async fn end<E>(
+    child: &mut Child,
+    pipes: impl Future<Output = Result<(), E>>,
+    lost: impl FnOnce(std::io::Error) -> E,
+) -> Result<ExitStatus, E> {
+    let mut pipes = pin!(pipes);
+    tokio::select! {
+        closed = &mut pipes => {
+            closed?;
+            child.wait().await.map_err(lost)
         }
-        line.clear();
-    }
-    Ok(())
-}
-
-/// Reads one line without its end; what exceeds [`MAX_LINE`] is dropped, so that no tool can make
-/// memory grow. `false` at the end of input.
-async fn read_line(
-    reader: &mut (impl AsyncBufRead + Unpin),
-    line: &mut Vec<u8>,
-) -> std::io::Result<bool> {
-    let mut any = false;
-    loop {
-        let available = reader.fill_buf().await?;
-        if available.is_empty() {
-            return Ok(any);
-        }
-        any = true;
-        let end = available.iter().position(|byte| *byte == b'\n');
-        let content = &available[..end.unwrap_or(available.len())];
-        let room = MAX_LINE.saturating_sub(line.len());
-        line.extend_from_slice(&content[..content.len().min(room)]);
-        let consumed = content.len() + usize::from(end.is_some());
-        reader.consume(consumed);
-        if end.is_some() {
-            return Ok(true);
+        ended = child.wait() => {
+            if let Ok(closed) = timeout(DRAIN, &mut pipes).await {
+                closed?;
+            }
+            ended.map_err(lost)
         }
     }
-}
-
-/// The last lines of a stream, up to a number of bytes with their ends.
-pub(crate) struct Tail {
-    lines: VecDeque<String>,
-    bytes: usize,
-    max_bytes: usize,
-}
-
-impl Tail {
-    pub(crate) fn new(max_bytes: usize) -> Self {
-        Self { lines: VecDeque::new(), bytes: 0, max_bytes }
-    }
-
-    pub(crate) fn push(&mut self, line: &str) {
-        let mut line = line.to_owned();
-        if line.len() > self.max_bytes {
-            let cut = (0..=self.max_bytes).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
-            line.truncate(cut);
-        }
-        self.bytes += line.len() + 1;
-        self.lines.push_back(line);
-        while self.bytes > self.max_bytes {
-            let Some(dropped) = self.lines.pop_front() else { break };
-            self.bytes -= dropped.len() + 1;
-        }
-    }
-
-    pub(crate) fn into_string(self) -> String {
-        Vec::from(self.lines).join("\n")
-    }
-}
-
-/// `text` without ANSI escape sequences, which Nix writes into its messages even when nobody sees
-/// a terminal.
-pub(crate) fn strip_ansi(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        if c != '\u{1b}' {
-            plain.push(c);
-        } else if rest.next() == Some('[') {
-            // CSI: parameters up to a final byte in @..~ (ECMA-48 §5.4).
-            rest.find(|c| ('@'..='~').contains(c));
-        }
-    }
-    plain
 }
 
 #[cfg(test)]
@@ -448,12 +334,5 @@ mod tests {
         let output = sh(script, Duration::from_mins(1)).run().await.unwrap();
         assert!(output.stderr.len() <= STDERR_TAIL + 9000);
         assert!(output.stderr.ends_with("line 8999"));
-    }
-
-    #[test]
-    fn escape_sequences_go_and_text_stays() {
-        assert_eq!(strip_ansi("\u{1b}[31;1merror:\u{1b}[0m no"), "error: no");
-        assert_eq!(strip_ansi("plain é"), "plain é");
-        assert_eq!(strip_ansi("\u{1b}"), "");
     }
 }
