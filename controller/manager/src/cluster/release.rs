@@ -1,116 +1,29 @@
 //! The release: which revision is wanted now, and what it evaluates to for each machine.
+//!
+//! ```text
+//! wanted     where it comes from, and for whom
+//! evaluated  what it came to
+//! approved   whether that may be delivered
+//! ```
 
-use std::collections::BTreeMap;
+mod approved;
+mod evaluated;
+mod wanted;
+
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cim_crds::cluster::promotion::Approval;
-use cim_crds::cluster::release::{NamedPath, Release, ReleaseMachine};
-use cim_crds::{Cluster, Source};
-use cim_nixos::promotion::{Content, Difference, compare, digest};
-use cim_nixos::{
-    Access, Attribute, Configuration, Evaluation, InventoryJson, LockedSource, Nix, StorePath,
-};
+use cim_crds::cluster::release::{Release, ReleaseMachine};
+use cim_nixos::{Attribute, Evaluation, Nix};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use self::approved::judge;
+use self::evaluated::release;
 use super::failure::ClusterFailure;
 use super::install;
 use crate::ops::metrics::DeliverySeries;
 
-/// The longest message of one machine, as the schema bounds it.
-const ERROR_MAX: usize = 1000;
-
-/// Where the release comes from, and for whom it is.
-pub(super) struct Wanted {
-    pub(super) source: cim_nixos::Source,
-    pub(super) access: Option<Arc<Access>>,
-    /// As the spec writes them.
-    pub(super) flake: String,
-    pub(super) branch: Option<String>,
-    /// The hash that the tree must have, as the spec or the approval pins it.
-    pub(super) nar_hash: Option<String>,
-    /// The approval that it rests on, for a Cluster with promotion.
-    pub(super) approval: Option<Approval>,
-    /// Names of Machines and the configurations that they run.
-    pub(super) machines: BTreeMap<String, Attribute>,
-    /// Those of them that wait for their first system.
-    pub(super) installs: install::Wanted,
-    pub(super) inventory: InventoryJson,
-    /// What the status holds: an evaluation of the same revision for the same machines is not
-    /// repeated, also not after a restart.
-    pub(super) present: Option<Release>,
-}
-
-/// A source and a revision of it, before they are parsed.
-struct Origin {
-    flake: String,
-    branch: Option<String>,
-    rev: Option<String>,
-    nar_hash: Option<String>,
-}
-
-impl Wanted {
-    /// Reads the source and the machines' configurations.
-    pub(super) fn new(
-        cluster: &Cluster,
-        spec: &Source,
-        approval: Option<Approval>,
-        machines: &[(String, String)],
-        inventory: InventoryJson,
-        access: Option<Arc<Access>>,
-    ) -> Result<Self, ClusterFailure> {
-        let origin = match &approval {
-            // Never a branch: it may have moved since.
-            Some(Approval { approved, .. }) => Origin {
-                flake: spec.flake.clone(),
-                branch: spec.ref_.clone(),
-                rev: Some(approved.rev.clone()),
-                nar_hash: Some(approved.nar_hash.clone()),
-            },
-            None => Origin {
-                flake: spec.flake.clone(),
-                branch: spec.ref_.clone(),
-                rev: spec.rev.clone(),
-                nar_hash: spec.nar_hash.clone(),
-            },
-        };
-        let Origin { flake, branch, rev, nar_hash } = origin;
-        let source = cim_nixos::Source::parse(&flake, branch.as_deref(), rev.as_deref())
-            .map_err(|why| invalid("spec.source", &why))?;
-        let machines = machines
-            .iter()
-            .map(|(name, configuration)| {
-                let attribute = configuration.parse();
-                let field = format!("spec.configuration of Machine {name}");
-                Ok((name.clone(), attribute.map_err(|why| invalid(&field, &why))?))
-            })
-            .collect::<Result<_, ClusterFailure>>()?;
-        let present = cluster.status.as_ref().and_then(|status| status.release.clone());
-        let installs = install::Wanted::new();
-        Ok(Self {
-            source,
-            access,
-            flake,
-            branch,
-            nar_hash,
-            approval,
-            machines,
-            installs,
-            inventory,
-            present,
-        })
-    }
-
-    /// The same, with what first installations take.
-    pub(super) fn installing(self, installs: install::Wanted) -> Self {
-        Self { installs, ..self }
-    }
-}
-
-fn invalid(field: &str, why: &cim_nixos::ParseError) -> ClusterFailure {
-    ClusterFailure::Invalid { field: field.to_owned(), why: why.to_string() }
-}
+pub(super) use self::wanted::Wanted;
 
 /// Looks which revision the source names now. Evaluates it once, for all machines, unless the status
 /// holds the result already, or an earlier look of this process that has not reached the status yet.
@@ -208,150 +121,15 @@ fn can_be_built(machine: &ReleaseMachine) -> bool {
         .all(|(path, derivation)| exists(path) || exists(derivation))
 }
 
-fn release(wanted: &Wanted, locked: &LockedSource, evaluation: &Evaluation, now: &Time) -> Release {
-    let content = content(locked, evaluation);
-    let inventory_hash = evaluation.inventory.as_ref().map(|hash| hash.as_str().to_owned());
-    let digest = digest(&content, inventory_hash.as_deref());
-    let before = wanted.present.as_ref();
-    let since = before.filter(|before| before.digest.as_ref() == Some(&digest));
-    let since = since.and_then(|before| before.since.clone()).unwrap_or_else(|| now.clone());
-    let machines = wanted.machines.iter().map(|(name, attribute)| {
-        let output = wanted.installs.get(name);
-        ReleaseMachine {
-            install: output.and_then(|output| {
-                let configuration = evaluation.configurations.get(attribute)?.as_ref().ok()?;
-                Some(install::told(configuration.install.as_ref()?, output.as_ref()))
-            }),
-            ..machine(name, attribute, evaluation)
-        }
-    });
-    let named = |(name, path): (&String, &StorePath)| NamedPath {
-        name: name.clone(),
-        out_path: path.to_string(),
-    };
-    Release {
-        flake: wanted.flake.clone(),
-        ref_: wanted.branch.clone(),
-        rev: locked.rev.to_string(),
-        short_rev: locked.rev.short().to_owned(),
-        nar_hash: locked.nar_hash.to_string(),
-        inventory_hash,
-        digest: Some(digest),
-        since: Some(since),
-        machines: machines.collect(),
-        services: content.services.iter().map(named).collect(),
-    }
-}
-
-/// What the revision comes to. Two configurations may hold different closures of one service (for
-/// two systems, say): then each is named with its configuration.
-fn content(locked: &LockedSource, evaluation: &Evaluation) -> Content {
-    let found: BTreeMap<&Attribute, &Configuration> = evaluation
-        .configurations
-        .iter()
-        .filter_map(|(attribute, found)| Some((attribute, found.as_ref().ok()?)))
-        .collect();
-    let mut services: BTreeMap<String, StorePath> = BTreeMap::new();
-    for (attribute, configuration) in &found {
-        for (service, path) in &configuration.services {
-            let first = services.entry(service.clone()).or_insert_with(|| path.clone());
-            if first != path {
-                services.insert(format!("{service}@{attribute}"), path.clone());
-            }
-        }
-    }
-    Content {
-        rev: locked.rev.clone(),
-        nar_hash: locked.nar_hash.clone(),
-        configurations: found
-            .iter()
-            .map(|(attribute, it)| (attribute.to_string(), it.toplevel.closure.clone()))
-            .collect(),
-        services,
-    }
-}
-
-/// Refuses what was not approved.
-fn judge(wanted: &Wanted, release: &Release) -> Result<(), ClusterFailure> {
-    let Some(Approval { approved, .. }) = &wanted.approval else { return Ok(()) };
-    if approved.configurations.is_empty() && approved.services.is_empty() {
-        // Going back: the very release that ran here before.
-        return if release.digest.as_ref() == Some(&approved.digest) {
-            Ok(())
-        } else {
-            let found = release.digest.clone().unwrap_or_default();
-            let approved = approved.digest.clone();
-            Err(ClusterFailure::NotThatRelease { approved, found })
-        };
-    }
-    let approved = named(
-        (&approved.rev, &approved.nar_hash),
-        approved.configurations.iter().map(|it| (&it.name, &it.out_path)),
-        &approved.services,
-    )
-    .map_err(|why| invalid("spec.promotion.approved", &why))?;
-    let machines = release.machines.iter();
-    let evaluated = named(
-        (&release.rev, &release.nar_hash),
-        machines.filter_map(|it| Some((&it.configuration, it.out_path.as_ref()?))),
-        &release.services,
-    )
-    .map_err(|why| invalid("status.release", &why))?;
-    let differences = compare(&approved, &evaluated);
-    if differences.is_empty() {
-        return Ok(());
-    }
-    let told: Vec<String> = differences.iter().map(Difference::to_string).collect();
-    Err(ClusterFailure::NotApproved(told))
-}
-
-/// What the texts of an approval, or of a release, name.
-fn named<'a>(
-    (rev, nar_hash): (&str, &str),
-    configurations: impl Iterator<Item = (&'a String, &'a String)>,
-    services: &'a [NamedPath],
-) -> Result<Content, cim_nixos::ParseError> {
-    let services = services.iter().map(|it| (&it.name, &it.out_path));
-    Ok(Content {
-        rev: rev.parse()?,
-        nar_hash: nar_hash.parse()?,
-        configurations: paths(configurations)?,
-        services: paths(services)?,
-    })
-}
-
-fn paths<'a>(
-    named: impl Iterator<Item = (&'a String, &'a String)>,
-) -> Result<BTreeMap<String, StorePath>, cim_nixos::ParseError> {
-    named.map(|(name, path)| Ok((name.clone(), path.parse()?))).collect()
-}
-
-fn machine(name: &str, attribute: &Attribute, evaluation: &Evaluation) -> ReleaseMachine {
-    let entry = ReleaseMachine {
-        name: name.to_owned(),
-        configuration: attribute.to_string(),
-        ..ReleaseMachine::default()
-    };
-    match evaluation.configurations.get(attribute) {
-        Some(Ok(Configuration { toplevel, .. })) => ReleaseMachine {
-            drv_path: Some(toplevel.derivation.to_string()),
-            out_path: Some(toplevel.closure.to_string()),
-            ..entry
-        },
-        Some(Err(error)) => ReleaseMachine { error: Some(short(&error.to_string())), ..entry },
-        None => ReleaseMachine { error: Some("it was not evaluated".to_owned()), ..entry },
-    }
-}
-
-fn short(text: &str) -> String {
-    text[..text.floor_char_boundary(ERROR_MAX)].to_owned()
-}
-
 #[cfg(test)]
 mod tests {
+    use cim_crds::{Cluster, Source};
+    use cim_nixos::InventoryJson;
+
+    use super::evaluated::machine;
     use super::*;
 
-    fn wanted(names: &[(&str, &str)]) -> Wanted {
+    pub(super) fn wanted(names: &[(&str, &str)]) -> Wanted {
         let cluster: Cluster = serde_json::from_value(serde_json::json!({
             "apiVersion": "cim.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "c"},
             "spec": {"domain": "d"},
@@ -370,7 +148,7 @@ mod tests {
         Wanted::new(&cluster, &spec, None, &machines, inventory, None).expect("wanted")
     }
 
-    fn evaluated(names: &[(&str, &str)]) -> Release {
+    pub(super) fn evaluated(names: &[(&str, &str)]) -> Release {
         let wanted = wanted(names);
         let machines = wanted.machines.iter().map(|(name, attribute)| ReleaseMachine {
             error: None,
@@ -398,33 +176,5 @@ mod tests {
         let mut other = release.clone();
         other.inventory_hash = Some("sha256-another".to_owned());
         assert!(!is_for(&other, &wanted(&[("host1", "a"), ("host2", "b")])));
-    }
-
-    #[test]
-    fn what_is_at_hand_is_held_against_the_approval_of_today() {
-        let path = |name: &str| format!("/nix/store/{}-{name}", "0".repeat(32));
-        let mut release = evaluated(&[("host1", "a")]);
-        release.rev = "1".repeat(40);
-        release.nar_hash = format!("sha256-{}=", "A".repeat(43));
-        release.machines[0].out_path = Some(path("a"));
-        let judged = |approved: &str| {
-            let approval = serde_json::json!({
-                "from": "dev", "time": "2026-01-01T00:00:00Z", "by": "jane", "digest": "d",
-                "rev": release.rev, "narHash": release.nar_hash,
-                "configurations": [{"name": "a", "outPath": path(approved)}],
-            });
-            let approval = serde_json::from_value(approval).expect("an approval");
-            let wanted = wanted(&[("host1", "a")]);
-            judge(&Wanted { approval: Some(approval), ..wanted }, &release)
-        };
-        assert!(judged("a").is_ok());
-        let told = judged("b").expect_err("another closure").to_string();
-        assert!(told.contains(&path("a")) && told.contains(&path("b")), "{told}");
-    }
-
-    #[test]
-    fn a_message_is_cut_between_characters_to_what_the_schema_admits() {
-        let length = short(&"ü".repeat(2 * ERROR_MAX)).len();
-        assert!((ERROR_MAX - 1..=ERROR_MAX).contains(&length), "{length}");
     }
 }

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 
 use cim_crds::machine::system::{BegunAgain, FailedDelivery};
 use cim_crds::{Machine, MachineStatus, annotations};
-use cim_nixos::{Attempt, Change, Observed, RolledBack};
+use cim_nixos::{Assessment, Attempt, Change, Observed, RolledBack, SyncState, assess};
 use cim_plan::Plan;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -119,6 +119,45 @@ pub(super) fn hear(machine: &Machine, status: &mut MachineStatus) {
     status.retry = machine.annotations().get(annotations::RETRY).cloned();
 }
 
+/// Remembers what failed as long as the Cluster's release is the one that did.
+pub(super) fn note_failure(
+    status: &mut MachineStatus,
+    assignment: &Assignment,
+    delivery: &Delivery,
+    observed: &Observed,
+    now: &Time,
+) {
+    let wanted = delivery.wanted_of(observed);
+    let Assessment { sync, last_outcome, rolled_back, .. } = assess(&wanted, observed);
+    let back = rolled_back.filter(|_| sync == SyncState::RolledBack);
+    let ended = match (back, last_outcome) {
+        // What went wrong before is no reason while it is tried again.
+        _ if wanted.attempt == Attempt::Again => None,
+        (Some(record), _) => Some((ROLLED_BACK, went_back(&record))),
+        (None, Some(last)) if !last.is_success() && sync != SyncState::Activating => {
+            Some((last.reason(), last.to_string()))
+        }
+        _ => None,
+    };
+    if let Some((reason, message)) = ended {
+        let next = failed(assignment, delivery, reason, &message, Some(now));
+        let before = status.failed.take().filter(|before| {
+            before.out_path == next.out_path
+                && before.reason == next.reason
+                && before.attempt == next.attempt
+                && before.again.is_none()
+        });
+        status.failed = Some(before.unwrap_or(next));
+        return;
+    }
+    let closure = delivery.wanted.closure.as_str();
+    let mended = sync == SyncState::InSync;
+    status.failed = status.failed.take().filter(|failed| {
+        let of_this_release = failed.release == assignment.release;
+        of_this_release && !(mended && failed.out_path == closure)
+    });
+}
+
 /// A failure as it is remembered.
 pub(super) fn failed(
     assignment: &Assignment,
@@ -139,7 +178,7 @@ pub(super) fn failed(
 }
 
 /// What is told of a machine that went back.
-pub(super) fn went_back(record: &RolledBack) -> String {
+fn went_back(record: &RolledBack) -> String {
     format!("it went back: {record}")
 }
 

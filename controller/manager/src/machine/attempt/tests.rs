@@ -5,7 +5,6 @@ use std::time::Duration;
 use cim_nixos::{Action, HostState, Job, Link, Outcome, RollbackReason, Step, StorePath};
 use serde_json::json;
 
-use super::super::report::note_failure;
 use super::*;
 
 const CLOSURE: &str = "/nix/store/00000000000000000000000000000002-nixos-system-host1";
