@@ -1,4 +1,4 @@
-//! What failed is tried again when somebody asks, and once.
+//! What failed is tried again when somebody asks, and once; and is not held against a namesake.
 
 use cim_crds::annotations::{REQUESTED_AT, RETRY};
 use cim_e2e::{
@@ -62,7 +62,34 @@ async fn tried_once(shop: &Shop<'_>) -> Try<()> {
     if !shown.contains("it went back: unconfirmed") || !shown.contains("OutOfDate") {
         return Err(format!("kubectl get mach: {shown}").into());
     }
-    Ok(())
+    made_anew(shop).await
+}
+
+/// The Machine is made anew while no controller runs: what its namesake failed at is not held against
+/// it.
+async fn made_anew(shop: &Shop<'_>) -> Try<()> {
+    let home = shop.home;
+    let namespace = home.estate().namespace;
+    let rollout = shop.cluster("dev").await?.status()["rollout"].clone();
+    let was = rollout["machines"][0]["uid"].clone();
+    if rollout["failed"] != json!(["dev1"]) || !was.is_string() {
+        return Err(format!("dev1 is not held as failed: {rollout}").into());
+    }
+    home.controller().kill().await?;
+    let spec = shop.machine(Dev1).await?.spec().clone();
+    home.kubectl().run(&["delete", "mach", "dev1", "--namespace", namespace]).await?;
+    let machine = json!({"apiVersion": "cim.dev/v1alpha1", "kind": "Machine", "spec": spec,
+        "metadata": {"name": "dev1", "namespace": namespace}});
+    home.kubectl().apply(&machine.to_string()).await?;
+    home.start_controller().await?;
+    shop.until("dev1 to be another machine to its Cluster", async || {
+        let rollout = shop.cluster("dev").await?.status()["rollout"].clone();
+        let machines = rollout["machines"].as_array();
+        let is_known = machines.is_some_and(|all| all.iter().any(|it| it["uid"] == was));
+        let failed = rollout["failed"].as_array().is_some_and(|failed| !failed.is_empty());
+        Ok(if is_known || failed { Err(rollout.to_string()) } else { Ok(()) })
+    })
+    .await
 }
 
 /// What is asked to try again.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cim_crds::cluster::release::{Release, ReleaseMachine};
 use cim_crds::cluster::rollout::{self as spec, OnAbort, WindowKind};
-use cim_crds::cluster::rollout_status::{RolloutPhase, RolloutStatus};
+use cim_crds::cluster::rollout_status::{RolloutMachine, RolloutPhase, RolloutStatus};
 use cim_crds::conditions::{ConditionType, find, is_true, reasons};
 use cim_crds::machine::activation::RebootPolicy;
 use cim_crds::machine::system::{SystemState, Target};
@@ -53,7 +53,7 @@ pub(super) fn advance(
 ) -> (RolloutStatus, Option<Duration>) {
     let before = cluster.status.as_ref().and_then(|status| status.rollout.clone());
     let before = before.unwrap_or_default();
-    let state = state(&before);
+    let state = state(&before, machines);
     let members = machines.iter().map(|machine| (machine.name_any(), member(machine, release)));
     let fleet = Fleet {
         release: release.digest.clone().unwrap_or_default(),
@@ -74,7 +74,21 @@ pub(super) fn advance(
     let is_settled = matches!(next.phase, RolloutPhase::Complete | RolloutPhase::Aborted);
     let same = !begins && next.phase == before.phase;
     let since = before.settled.filter(|_| same).unwrap_or_else(|| now.clone());
-    (RolloutStatus { started, settled: is_settled.then_some(since), ..next }, recheck)
+    let settled = is_settled.then_some(since);
+    (RolloutStatus { started, settled, machines: named(&next, machines), ..next }, recheck)
+}
+
+/// The machines that the lists name.
+fn named(status: &RolloutStatus, machines: &[&Machine]) -> Vec<RolloutMachine> {
+    let RolloutStatus { admitted, rebooting, failed, revoked, .. } = status;
+    let listed: BTreeSet<&String> =
+        [admitted, rebooting, failed, revoked].into_iter().flatten().collect();
+    let uid = |name: &String| {
+        let machine = machines.iter().find(|machine| machine.name_any() == *name)?;
+        machine.uid()
+    };
+    let machine = |name: &String| Some(RolloutMachine { uid: uid(name)?, name: name.clone() });
+    listed.into_iter().filter_map(machine).collect()
 }
 
 fn policy(rollout: &spec::Rollout, cluster: &Cluster) -> Policy {
@@ -93,8 +107,15 @@ fn policy(rollout: &spec::Rollout, cluster: &Cluster) -> Policy {
     }
 }
 
-fn state(before: &RolloutStatus) -> State {
-    let set = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
+/// What was decided before, but for machines that were made anew under their old names.
+fn state(before: &RolloutStatus, machines: &[&Machine]) -> State {
+    let is_another =
+        |machine: &&&Machine| !before.means(&machine.name_any(), machine.metadata.uid.as_deref());
+    let others: BTreeSet<String> =
+        machines.iter().filter(is_another).map(|machine| machine.name_any()).collect();
+    let set = |names: &[String]| {
+        names.iter().filter(|name| !others.contains(*name)).cloned().collect::<BTreeSet<_>>()
+    };
     State {
         release: before.release.clone().unwrap_or_default(),
         previous: before.previous.clone(),
@@ -146,6 +167,7 @@ fn status(decision: Decision) -> RolloutStatus {
         previous: state.previous,
         started: None,
         settled: None,
+        machines: Vec::new(),
         soaking_since: state.soaking_since.map(Time),
         next_window: next_window.map(Time),
     }
@@ -328,6 +350,37 @@ mod tests {
             },
         });
         serde_json::from_value(machine).expect("a machine")
+    }
+
+    #[test]
+    fn a_machine_made_anew_under_its_name_is_another_one() {
+        let mut machine = machine(CLOSURE, true);
+        machine.metadata.uid = Some("u2".to_owned());
+        let before = |uid: Option<&str>| {
+            let known = uid.map(|uid| RolloutMachine { name: "a".into(), uid: uid.into() });
+            RolloutStatus {
+                admitted: vec!["a".into(), "b".into()],
+                rebooting: vec!["a".into()],
+                failed: vec!["a".into()],
+                revoked: vec!["a".into()],
+                machines: known.into_iter().collect(),
+                ..RolloutStatus::default()
+            }
+        };
+        let lists = |state: State| {
+            let State { admitted, rebooting, failed, revoked, .. } = state;
+            [admitted, rebooting, failed, revoked].map(|it| it.contains("a"))
+        };
+        let kept = |uid| lists(state(&before(uid), &[&machine]));
+        assert_eq!(kept(Some("u2")), [true; 4]);
+        assert_eq!(kept(Some("u1")), [false; 4]);
+        // As an earlier version wrote it.
+        assert_eq!(kept(None), [true; 4]);
+        assert!(state(&before(Some("u1")), &[&machine]).admitted.contains("b"));
+        // And only those that the lists name are kept.
+        let wanted = vec![RolloutMachine { name: "a".into(), uid: "u2".into() }];
+        assert_eq!(named(&before(None), &[&machine]), wanted);
+        assert_eq!(named(&RolloutStatus::default(), &[&machine]), []);
     }
 
     #[test]

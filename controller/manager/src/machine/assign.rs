@@ -66,15 +66,17 @@ pub(super) fn assign(machine: &Machine, cluster: &Cluster) -> Assignment {
         let message = "the rollout of the release has not begun".to_owned();
         return keep.waiting(Waits::Turn(message));
     };
+    let mine = rollout.means(&name, machine.metadata.uid.as_deref());
+    let is_in = |list: &[String]| mine && list.contains(&name);
     let keep = Assignment {
-        may_reboot: rollout.rebooting.contains(&name),
+        may_reboot: is_in(&rollout.rebooting),
         release: release.digest.clone(),
         attempt: rollout.attempt,
         ..keep
     };
     let wanted = target_of(release, entry);
     let has_it = keep.target.as_ref().is_some_and(|target| target.out_path == wanted.out_path);
-    if rollout.revoked.contains(&name) {
+    if is_in(&rollout.revoked) {
         let target = if has_it { keep.previous.clone() } else { keep.target.clone() };
         let back = Assignment { target, taken_back: true, ..keep };
         return back.waiting(Waits::Aborted(rollout.message.clone()));
@@ -83,7 +85,7 @@ pub(super) fn assign(machine: &Machine, cluster: &Cluster) -> Assignment {
         // What the release says of it may have grown: its hash, its signatures.
         return Assignment { target: Some(wanted), ..keep };
     }
-    if rollout.admitted.contains(&name) && !rollout.held {
+    if is_in(&rollout.admitted) && !rollout.held {
         // A release that was left half done is no place to go back to.
         let was_complete =
             |target: &Target| rollout.previous.is_some() && target.release == rollout.previous;
@@ -195,6 +197,26 @@ mod tests {
         assert_eq!(out_path(assigned.target.as_ref()), Some(path(1)));
         let nothing = assign(&machine, &cluster(&Value::Null));
         assert_eq!(out_path(nothing.target.as_ref()), Some(path(1)));
+    }
+
+    #[test]
+    fn what_was_decided_for_another_machine_of_its_name_does_not_count() {
+        let mut machine = machine(&json!({"target": given(1), "previous": given(0)}));
+        let rollout = |admitted: bool| {
+            let list = |it: bool| if it { json!(["host1"]) } else { json!([]) };
+            json!({"release": "d2", "phase": "Progressing", "admitted": list(admitted),
+                "revoked": list(!admitted), "rebooting": ["host1"],
+                "machines": [{"name": "host1", "uid": "u1"}]})
+        };
+        for (uid, admitted, wanted) in
+            [("u1", true, 2), ("u2", true, 1), ("u1", false, 1), ("u2", false, 1)]
+        {
+            machine.metadata.uid = Some(uid.to_owned());
+            let assigned = assign(&machine, &cluster(&rollout(admitted)));
+            assert_eq!(out_path(assigned.target.as_ref()), Some(path(wanted)), "{uid} {admitted}");
+            assert_eq!(assigned.may_reboot, uid == "u1");
+            assert_eq!(assigned.taken_back, uid == "u1" && !admitted);
+        }
     }
 
     #[test]

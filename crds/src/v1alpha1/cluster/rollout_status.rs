@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{set, text};
+use crate::schema::{map, set, text};
 
 /// How far a release has come.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +33,10 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = text(253), transform = set(1000))]
     pub rebooting: Vec<String>,
+    /// Which machines it is that these lists, and `failed`, name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = map("name", 1000))]
+    pub machines: Vec<RolloutMachine>,
     /// Whether nothing new is begun: paused, no window open, or aborted.
     #[serde(default)]
     pub held: bool,
@@ -81,6 +85,27 @@ pub struct RolloutStatus {
     /// When the next window opens, while the rollout waits for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_window: Option<Time>,
+}
+
+/// A machine that a rollout has to do with. One that is made later under its name is another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutMachine {
+    /// The name of the Machine.
+    #[schemars(transform = text(253))]
+    pub name: String,
+    /// Its `metadata.uid`.
+    #[schemars(transform = text(64))]
+    pub uid: String,
+}
+
+impl RolloutStatus {
+    /// Whether what these lists say of `name` is said of the Machine with this uid. Where no uid is
+    /// kept for the name it is.
+    pub fn means(&self, name: &str, uid: Option<&str>) -> bool {
+        let known = self.machines.iter().find(|machine| machine.name == name);
+        known.is_none_or(|known| Some(known.uid.as_str()) == uid)
+    }
 }
 
 /// The state of a rollout; `admitted` says what it means for a machine.
