@@ -1,6 +1,10 @@
 //! The first system of a bare machine as its owner has it installed: with kubectl and cimctl, by the
 //! controller, against the stand-in of `fixtures/bare-machine`.
 
+mod done;
+mod failed;
+mod refused;
+
 use std::{
     error::Error,
     fs,
@@ -18,6 +22,18 @@ use serde_json::{Value, json};
 use crate::cimctl::{Told, cimctl_in};
 use crate::harness::Outcome;
 use crate::install::{lines, on_bare_metal};
+
+pub(crate) use done::{
+    a_bare_machine_is_installed_once_somebody_confirms,
+    a_killed_controller_goes_on_and_repeats_nothing,
+};
+pub(crate) use failed::{
+    a_disk_layout_that_fails_waits_for_a_person, a_kexec_that_does_not_come_back_says_what_to_do,
+    a_phase_that_fails_unseen_is_told, a_phase_that_hangs_is_ended_by_its_deadline,
+};
+pub(crate) use refused::{
+    what_nobody_named_is_not_destroyed, what_takes_deliveries_is_not_installed,
+};
 
 type Try<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -136,12 +152,17 @@ impl Yard<'_> {
 
     /// Confirms the plan that is held. A release that comes meanwhile makes it another one.
     async fn confirm(&self) -> Try<Told> {
+        let before = self.machine().await?.status()["install"]["confirmed"]["plan"].clone();
         let begun = self.home.eventually("an installation to begin", DEADLINE, async || {
             let told = self.cimctl(&["confirm", "machine/bare1", "--yes"]).await;
             let told = told.map_err(|error| error.to_string())?;
             let machine = self.machine().await.map_err(|error| error.to_string())?;
             let confirmed = &machine.status()["install"]["confirmed"]["plan"];
-            if confirmed.is_string() { Ok(told) } else { Err(told.err + &told.out) }
+            if confirmed.is_string() && *confirmed != before {
+                Ok(told)
+            } else {
+                Err(told.err + &told.out)
+            }
         });
         Ok(begun.await?)
     }
@@ -153,6 +174,15 @@ impl Yard<'_> {
         assert_eq!(self.host.exec(traces).await?, "", "something happened");
         assert_eq!(boot_id(self.host).await?, boot, "it was rebooted");
         Ok(())
+    }
+
+    /// Waits until it takes deliveries.
+    async fn is_installed(&self) -> Try<()> {
+        let installed = self.home.eventually("the machine to be installed", DEADLINE, async || {
+            let machine = self.machine().await.map_err(|error| error.to_string())?;
+            if is_complete(&machine) { Ok(()) } else { Err(machine.to_string()) }
+        });
+        Ok(installed.await?)
     }
 
     async fn done_once(&self) -> Try<()> {
@@ -169,158 +199,4 @@ async fn boot_id(host: &Host) -> Try<String> {
 
 fn is_complete(machine: &Object) -> bool {
     machine.is_ready() && machine.status()["install"]["phase"] == "Complete"
-}
-
-pub(crate) async fn a_bare_machine_is_installed_once_somebody_confirms(home: &Home) -> Outcome {
-    in_the_yard(home, async |yard| {
-        yard.host.exec("rm /etc/cim/delivery-keys").await?;
-        let boot = boot_id(yard.host).await?;
-        home.apply().await?;
-
-        yard.consent().await?;
-        let held = yard.says("Installed", "AwaitsConfirmation").await?;
-        assert_eq!(held.condition("Ready").map(|it| it.1), Some("AwaitsConfirmation"), "{held}");
-        assert_eq!(held.status()["state"], "Bare");
-        assert!(held.status()["facts"]["cpus"].is_number(), "{}", held.status());
-        let shown = yard.cimctl(&["plan", "machine/bare1"]).await?.out;
-        assert!(shown.contains("DESTROY all that is on /dev/"), "{shown}");
-        // Whoever cannot be asked confirms nothing, and neither does the word for another plan.
-        assert_ne!(yard.cimctl(&["confirm", "machine/bare1"]).await?.code, 0);
-        yard.patch(&json!({"metadata": {"annotations": {"cim.dev/confirm": "0123456789abcdef"}}}))
-            .await?;
-        home.reconcile("machines", MACHINE).await?;
-        yard.patch(&json!({"spec": {"mode": "Plan"}})).await?;
-        home.reconcile("machines", MACHINE).await?;
-        let planned = yard.machine().await?;
-        assert!(planned.status()["plan"]["changes"][0].is_string(), "{}", planned.status());
-        yard.patch(&json!({"spec": {"mode": "Correct"}})).await?;
-        yard.says("Ready", "AwaitsConfirmation").await?;
-        // The Cluster does not wait for it.
-        let lab = home.object("clusters", "lab").await?;
-        assert_eq!(lab.status()["rollout"]["total"], 0, "{}", lab.status()["rollout"]);
-        yard.is_untouched(&boot).await?;
-
-        let told = yard.cimctl(&["confirm", "machine/bare1", "--dry-run"]).await?;
-        assert!(told.err.contains("IS DESTROYED"), "{}", told.err);
-        yard.is_untouched(&boot).await?;
-        yard.confirm().await?;
-        yard.shows("grep -qx begun /srv/disko.log").await?;
-        let busy = yard.machine().await?;
-        assert_eq!(busy.status()["state"], "Installing", "{}", busy.status());
-        yard.host.exec("touch /run/go-on-disko").await?;
-        yard.shows("grep -qx begun /srv/install.log").await?;
-        yard.host.exec("touch /run/go-on-install").await?;
-        let what = "the machine to be installed";
-        home.eventually(what, DEADLINE, async || {
-            let machine = yard.machine().await.map_err(|error| error.to_string())?;
-            if is_complete(&machine) { Ok(()) } else { Err(machine.to_string()) }
-        })
-        .await?;
-        yard.done_once().await?;
-        let machine = yard.machine().await?;
-        assert_eq!(machine.condition("Installed").map(|it| it.0), Some("True"));
-        let target = machine.status()["target"]["outPath"].as_str().map(str::to_owned);
-        assert_eq!(yard.host.profile().await?, target);
-        assert_eq!(yard.host.website().await?, "bare1: hello from the first system");
-
-        // From now on it is a machine like any other.
-        home.repository().commit("Another", &[("message", "delivered\n")]).await?;
-        home.eventually("a delivery", DEADLINE, async || match yard.host.website().await {
-            Ok(page) if page == "bare1: delivered" => Ok(()),
-            other => Err(format!("{other:?}")),
-        })
-        .await?;
-        home.all_ready(DEADLINE).await?;
-        let again = yard.cimctl(&["confirm", "machine/bare1", "--yes"]).await?;
-        assert!(again.err.contains("holds no plan"), "{}", again.err);
-        yard.done_once().await
-    })
-    .await
-}
-
-pub(crate) async fn a_killed_controller_goes_on_and_repeats_nothing(home: &Home) -> Outcome {
-    in_the_yard(home, async |yard| {
-        yard.host.exec("rm /etc/cim/delivery-keys").await?;
-        home.apply().await?;
-        yard.consent().await?;
-        yard.says("Ready", "AwaitsConfirmation").await?;
-        yard.confirm().await?;
-        for (begun, go_on) in [
-            ("/srv/kexec.log", "true"),
-            ("/srv/disko.log", "touch /run/go-on-disko"),
-            ("/srv/install.log", "touch /run/go-on-install"),
-        ] {
-            yard.shows(&format!("grep -qx begun {begun}")).await?;
-            home.controller().kill().await?;
-            // What runs on the machine goes on meanwhile; a newer release is not what was confirmed.
-            yard.host.exec(go_on).await?;
-            let message = format!("not what was confirmed, {begun}\n");
-            home.repository().commit("Meanwhile", &[("message", &message)]).await?;
-            home.start_controller().await?;
-        }
-        home.eventually("the machine to be installed", DEADLINE, async || {
-            let machine = yard.machine().await.map_err(|error| error.to_string())?;
-            if is_complete(&machine) { Ok(()) } else { Err(machine.to_string()) }
-        })
-        .await?;
-        home.all_ready(DEADLINE).await?;
-        yard.done_once().await
-    })
-    .await
-}
-
-pub(crate) async fn what_nobody_named_is_not_destroyed(home: &Home) -> Outcome {
-    in_the_yard(home, async |yard| {
-        yard.host.exec("rm /etc/cim/delivery-keys").await?;
-        let boot = boot_id(yard.host).await?;
-        // The layout of the example names a disk that is not there.
-        home.repository().commit("Guess", &[("disk", "/dev/disk/by-id/gone\n")]).await?;
-        home.apply().await?;
-        let told = yard.says("Installed", "DiskMissing").await?;
-        let message = told.condition("Installed").map_or("", |it| it.2);
-        assert!(message.contains("/dev/disk/by-id/gone, which is not there"), "{message}");
-        assert!(told.is("Stalled"), "{told}");
-
-        yard.consent().await?;
-        yard.says("Installed", "AwaitsConfirmation").await?;
-        // A consent that also names another disk was meant for another machine.
-        let names = yard.machine().await?.spec()["install"]["disks"].clone();
-        let more = json!([names[0], "WD-WX11"]);
-        yard.patch(&json!({"spec": {"install": {"disks": more}}})).await?;
-        let told = yard.says("Installed", "ConsentElsewhere").await?;
-        let message = told.condition("Ready").map_or("", |it| it.2);
-        assert!(message.contains("names WD-WX11"), "{message}");
-        assert!(told.status()["plan"].is_null(), "{}", told.status());
-        let told = yard.cimctl(&["confirm", "machine/bare1", "--yes"]).await?;
-        assert!(told.err.contains("holds no plan"), "{}", told.err);
-        yard.patch(&json!({"spec": {"install": {"disks": null}}})).await?;
-        let told = yard.says("Installed", "NoConsent").await?;
-        let message = told.condition("Installed").map_or("", |it| it.2);
-        assert!(message.contains("name it by"), "{message}");
-        yard.is_untouched(&boot).await
-    })
-    .await
-}
-
-pub(crate) async fn what_takes_deliveries_is_not_installed(home: &Home) -> Outcome {
-    in_the_yard(home, async |yard| {
-        let boot = boot_id(yard.host).await?;
-        home.apply().await?;
-        // Root gets in, and finds the keys of deliveries: somebody else's machine, it seems.
-        let told = yard.says("Installed", "TakesDeliveries").await?;
-        assert!(told.is("Stalled"), "{told}");
-        yard.is_untouched(&boot).await?;
-        yard.host
-            .exec("cp -a /srv/before/nix.conf /etc/nix/ && systemctl restart nix-daemon.socket")
-            .await?;
-        // By the key that it has, deliveries reach it, and it joins without being installed.
-        yard.patch(&json!({"spec": {"ssh": {"hostKeysSecretRef": {"name": "host-keys"}}}})).await?;
-        home.eventually("a delivery", DEADLINE, async || {
-            let machine = yard.machine().await.map_err(|error| error.to_string())?;
-            if is_complete(&machine) { Ok(()) } else { Err(machine.to_string()) }
-        })
-        .await?;
-        yard.is_untouched(&boot).await
-    })
-    .await
 }

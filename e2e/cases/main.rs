@@ -157,6 +157,10 @@ fn on_bare_metal() -> Vec<Case> {
         first_install::a_killed_controller_goes_on_and_repeats_nothing,
         first_install::what_nobody_named_is_not_destroyed,
         first_install::what_takes_deliveries_is_not_installed,
+        first_install::a_disk_layout_that_fails_waits_for_a_person,
+        first_install::a_phase_that_fails_unseen_is_told,
+        first_install::a_phase_that_hangs_is_ended_by_its_deadline,
+        first_install::a_kexec_that_does_not_come_back_says_what_to_do,
     ]
 }
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::build::BuildLog;
 use crate::install::{Phase, Refused};
 
+/// How much of a log's last line is told, in bytes.
+const LINE_MAX: usize = 300;
+
 /// A text that is not what a type admits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {got:?} is not accepted: wants {wants}")]
@@ -437,9 +440,11 @@ fn reasons(refused: &[Refused]) -> String {
     refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// The last line of a log, which mostly says why.
+/// The last line of a log, which mostly says why; of a long one its beginning, since what to do comes
+/// after it.
 fn told(log: &str) -> String {
-    log.lines().next_back().map(|line| format!(" ({line})")).unwrap_or_default()
+    let text = |line: &str| format!(" ({})", &line[..line.floor_char_boundary(LINE_MAX)]);
+    log.lines().next_back().map(text).unwrap_or_default()
 }
 
 pub(crate) fn exit_text(code: Option<i32>) -> String {

@@ -9,7 +9,8 @@
 //! evaluated on the way, so what is installed is what was approved. [`plan`] tells from what is seen on the
 //! machine which phases are left, so that an installation that was cut off goes on where it was.
 //! What runs on the machine runs in a session of its own and keeps a record there: neither our end
-//! nor that of the connection stops it half way, and nothing runs twice.
+//! nor that of the connection stops it half way, and nothing runs twice. What failed there stays failed
+//! until somebody has seen it ([`forget`]).
 
 mod apply;
 mod files;
@@ -36,6 +37,7 @@ use crate::store_path::StorePath;
 
 pub use apply::install;
 pub use files::ExtraFile;
+pub use job::forget;
 pub use observe::observe;
 pub use plan::{InstallerState, Job, Record, Seen, Step, plan};
 pub use refusal::Refused;
@@ -65,15 +67,15 @@ impl Phase {
     }
 
     /// What a person does about its failure.
-    pub(crate) const fn advice(self) -> &'static str {
+    pub const fn advice(self) -> &'static str {
         match self {
             Self::Kexec => {
                 "look at its console; if it hangs, power-cycle it (its disks are untouched) or boot \
                  it from the installer's ISO or by network"
             }
             Self::Disko => {
-                "nothing is installed; correct the disk layout, and install again: it begins with \
-                 this phase"
+                "nothing is installed; correct the disk layout or the disks, and install again: it \
+                 begins with this phase"
             }
             Self::Install => "the disks are laid out; install again: it goes on with this phase",
             Self::Reboot => {

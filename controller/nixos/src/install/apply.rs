@@ -50,12 +50,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// nothing is left.
 ///
 /// May be dropped at any time and called again, also by another process: what runs on the machine
-/// goes on, and is awaited then.
+/// goes on, and is awaited then. A disk layout or an installation that failed on the machine is told,
+/// and not run again before [`super::forget`]: whoever began it may not have seen its end.
 ///
 /// # Errors
 /// [`Error::InstallRefused`] before anything is changed; [`Error::InstallFailed`] when a phase
-/// failed or outlasted its deadline; those of SSH and copying. None takes back what was done:
-/// calling again goes on there.
+/// failed or outlasted its deadline, now or before; those of SSH and copying. None takes back what was
+/// done: calling again goes on there.
 pub async fn install(installer: Installer<'_>, wanted: &Installation) -> Result<Installed, Error> {
     let Installer { nix, bare, deploy, .. } = installer;
     let system = nix.system_of(&wanted.toplevel).await?;
@@ -73,6 +74,14 @@ pub async fn install(installer: Installer<'_>, wanted: &Installation) -> Result<
             let why = "it ended well, and the machine does not show it".to_owned();
             let (host, phase) = (bare.name().to_owned(), step.phase());
             return Err(Error::InstallFailed { host, phase, why, log: again.log.clone() });
+        }
+        if let Seen::Installer { state, .. } = &seen
+            && let Some(status) = state.failure(step)
+        {
+            // Nobody may have been there to see it.
+            let phase = step.phase();
+            let why = job::exit(status, phase, &installer.deadlines);
+            return Err(job::failed(installer, phase, why).await);
         }
         let watch = Watch { sink: installer.progress };
         watch.begin(step, left);
@@ -103,8 +112,8 @@ async fn make(
             kexec::arrive(installer, &boot_id, watch).await
         }
         Step::Await { phase } => match job::wait(installer, *phase, watch).await {
-            // It was not ours to begin, and may have been another's: the next plan knows.
-            Err(Error::InstallFailed { why, .. }) => {
+            // Another's failure is no reason not to do ours.
+            Err(Error::InstallFailed { why, .. }) if !is_at(seen, wanted) => {
                 tracing::warn!(host = installer.bare.name(), %phase, why, "awaited");
                 Ok(())
             }
@@ -236,6 +245,10 @@ async fn arrived(
         Observed::Reached(state) => Err(format!("it runs {:?}", state.current)),
         Observed::Unreachable { message, .. } => Err(message),
     }
+}
+
+fn is_at(seen: &Seen, wanted: &Installation) -> bool {
+    matches!(seen, Seen::Installer { state, .. } if state.is_at(wanted))
 }
 
 fn facts_of(seen: &Seen) -> Option<Facts> {

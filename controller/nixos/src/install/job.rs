@@ -5,13 +5,26 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::apply::Watch;
-use super::{Installer, Phase};
+use super::{Deadlines, Installer, Phase};
 use crate::error::Error;
 use crate::facts::Lines;
+use crate::nix::Limits;
 use crate::ssh::{Connection, Host, Script};
 
 const START: &str = include_str!("start.sh");
 const POLL: &str = include_str!("poll.sh");
+/// What runs leaves its record later; only one that is there can have failed.
+const FORGET: &str = "\
+dir=/run/cim-install
+[ -e \"$dir/lock\" ] || exit 0
+exec 9>>\"$dir/lock\"
+flock -w 5 9 || exit 0
+for record in \"$dir/disko\" \"$dir/install\"; do
+    [ -r \"$record\" ] || continue
+    read -r _ status <\"$record\"
+    [ \"$status\" = 0 ] || rm -f \"$record\"
+done
+";
 const LOG: &str = "tail -c 8192 \"/run/cim-install/$1.log\"\n";
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -74,11 +87,10 @@ pub(super) async fn poll(
 
 impl Poll {
     /// Why nothing more is to be expected of a job that should still run.
-    pub(super) fn ended(&self) -> Option<String> {
+    pub(super) fn ended(&self, phase: Phase, deadlines: &Deadlines) -> Option<String> {
         match self.status {
             _ if self.running => None,
-            Some(124 | 137) => Some("it did not end in time and was stopped".to_owned()),
-            Some(status) => Some(format!("exit {status}")),
+            Some(status) => Some(exit(status, phase, deadlines)),
             None => Some("it was killed, or the machine was rebooted".to_owned()),
         }
     }
@@ -87,6 +99,17 @@ impl Poll {
         if let Some(latest) = &self.latest {
             watch.latest(latest);
         }
+    }
+}
+
+/// What the exit status of a job means, which `timeout` has run.
+pub(super) fn exit(status: i32, phase: Phase, deadlines: &Deadlines) -> String {
+    let limit = format!("its deadline, deadlines.{phase} = {:?}", deadlines.of(phase));
+    match status {
+        124 => format!("it did not end within {limit}, and was stopped"),
+        // Also how it ends when it does not heed being stopped.
+        137 => format!("it was killed: the memory did not suffice, or it outlasted {limit}"),
+        status => format!("exit {status}"),
     }
 }
 
@@ -105,7 +128,7 @@ pub(super) async fn wait(
         let last = match poll(host, Connection::Shared, phase, nix.limits().command).await {
             Ok(poll) => {
                 poll.tell(watch);
-                match poll.ended() {
+                match poll.ended(phase, &installer.deadlines) {
                     Some(_) if poll.status == Some(0) => return Ok(()),
                     Some(why) => return Err(failed(installer, phase, why).await),
                     None => "it still runs".to_owned(),
@@ -122,6 +145,16 @@ pub(super) async fn wait(
     }
 }
 
+/// Forgets which phases have failed on the machine, so that [`super::install`] does them again. Leaves
+/// alone what runs and what ended well.
+///
+/// # Errors
+/// Those of SSH.
+pub async fn forget(bare: &Host, limits: &Limits) -> Result<(), Error> {
+    let script = Script { what: "forgetting what failed", text: FORGET, args: &[] };
+    bare.run(script, limits.command).await.map(drop)
+}
+
 /// The error of a phase, with the end of its log.
 pub(super) async fn failed(installer: Installer<'_>, phase: Phase, why: String) -> Error {
     let log = log(installer, phase).await;
@@ -134,4 +167,18 @@ pub(super) async fn log(installer: Installer<'_>, phase: Phase) -> String {
     let script = Script { what: "reading the log of its installation", text: LOG, args: &args };
     let log = installer.bare.run(script, installer.nix.limits().command).await;
     log.map(|log| log.trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_named_as_it_is_set() {
+        let deadlines = Deadlines { disko: Duration::from_secs(5), ..Deadlines::default() };
+        let told = exit(124, Phase::Disko, &deadlines);
+        assert!(told.contains("deadlines.disko = 5s"), "{told}");
+        assert!(exit(137, Phase::Disko, &deadlines).contains("killed"));
+        assert_eq!(exit(5, Phase::Disko, &deadlines), "exit 5");
+    }
 }

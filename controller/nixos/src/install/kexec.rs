@@ -74,7 +74,7 @@ pub(super) async fn arrive(
             }
             Ok(poll) => {
                 poll.tell(watch);
-                if let Some(why) = poll.ended() {
+                if let Some(why) = poll.ended(Phase::Kexec, &deadlines) {
                     return Err(failed(installer, Phase::Kexec, why).await);
                 }
                 "it still is in its old boot".to_owned()

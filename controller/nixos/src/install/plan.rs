@@ -87,6 +87,28 @@ impl Record {
     }
 }
 
+impl InstallerState {
+    /// The exit status with which `step` failed before, whoever began it then.
+    pub(super) fn failure(&self, step: &Step) -> Option<i32> {
+        let (record, subject) = match step {
+            Step::Disko { script, .. } => (self.disko.as_ref(), script),
+            Step::Install { toplevel } => (self.install.as_ref(), toplevel),
+            Step::Await { .. } | Step::Kexec { .. } | Step::Reboot { .. } => return None,
+        };
+        let record = record.filter(|record| record.subject == *subject)?;
+        (record.status != 0).then_some(record.status)
+    }
+
+    /// Whether what runs is what `wanted` asks for.
+    pub(super) fn is_at(&self, wanted: &Installation) -> bool {
+        self.job.as_ref().is_some_and(|job| match job.phase {
+            Phase::Disko => job.subject == wanted.disko_script.as_str(),
+            Phase::Install => job.subject == wanted.toplevel.as_str(),
+            Phase::Kexec | Phase::Reboot => true,
+        })
+    }
+}
+
 /// One step of an installation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "step")]
@@ -186,14 +208,17 @@ fn from_installer(wanted: &Installation, facts: &Facts, state: &InstallerState) 
     let lays_out = running(Phase::Disko, &wanted.disko_script);
     // Any other layout that runs, runs over this one.
     let lost = state.job.as_ref().is_some_and(|job| job.phase == Phase::Disko) && !lays_out;
-    let laid_out = Record::is_done(state.disko.as_ref(), &wanted.disko_script) && state.mounted;
+    let ended_well = Record::is_done(state.install.as_ref(), &wanted.toplevel);
+    // It is on its way down. What is not mounted any more must not be taken for empty disks.
+    let unmounted = ended_well && !state.mounted;
+    let laid_out =
+        Record::is_done(state.disko.as_ref(), &wanted.disko_script) && (state.mounted || unmounted);
     let laid_out = (laid_out && !lost) || lays_out;
     let installs = running(Phase::Install, &wanted.toplevel);
     // Any other closure that is being installed will be what is booted.
     let idle = state.job.is_none();
-    let installed = Record::is_done(state.install.as_ref(), &wanted.toplevel)
-        && state.system.as_ref() == Some(&wanted.toplevel)
-        && idle;
+    let installed =
+        ended_well && (state.system.as_ref() == Some(&wanted.toplevel) || unmounted) && idle;
 
     let mut steps = Vec::new();
     steps.extend(state.job.as_ref().map(|job| Step::Await { phase: job.phase }));

@@ -8,6 +8,8 @@ exec 9>>"$dir/lock"
 # Whoever only looks holds it for a moment.
 flock -w 5 9 || { echo "another job of an installation runs: $(cat "$dir/job")" >&2; exit 75; }
 rm -f "$dir/$1"
+# What was installed is not on the new disks.
+[ "$1" != disko ] || rm -f "$dir/install"
 printf '%s %s\n' "$1" "$2" >"$dir/job"
 setsid /bin/sh -c '
     dir=/run/cim-install phase=$1 subject=$2 limit=$3

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cim_crds::machine::install::{ConfirmedInstall, FailedInstall, InstallPhase, InstallStatus};
 use cim_crds::{Machine, MachineStatus, Progress as Told, annotations};
-use cim_nixos::install::{InstallProgress, Installation, Installer, Phase, install};
+use cim_nixos::install::{InstallProgress, Installation, Installer, Phase, forget, install};
 use cim_nixos::{BuildOptions, Error, Progress, Toplevel};
 use cim_plan::Plan;
 use jiff::Timestamp;
@@ -51,6 +51,12 @@ pub(in crate::machine) async fn apply(
     }
     ensure_built(reconciler, visit, candidate).await?;
     let installation = with_tarball(installation)?;
+    let failed = visit.object().status.as_ref().and_then(|status| status.install.as_ref());
+    if !candidate.confirmed || failed.is_some_and(|install| install.failed.is_some()) {
+        // A person gave the word, or mended what failed. Without that a failure that is found on the
+        // machine is one that nobody was told of.
+        forget_failures(reconciler, visit, wanted).await?;
+    }
     // From here on it is begun: it is gone on with, whatever is released meanwhile.
     let first = plan.changes.iter().find_map(|change| match change {
         Change::Install(step) => Some(step.phase()),
@@ -80,9 +86,9 @@ pub(in crate::machine) async fn apply(
         Ok(()) => Ok(()),
         Err(MachineFailure::Delivery(Error::InstallFailed { host, phase, why, log })) => {
             keep(visit.kube(), visit.object(), Kind::Install, phase_name(phase), &log).await;
-            let error = Error::InstallFailed { host, phase, why, log };
-            note(visit, phase, &error.to_string()).await;
-            Err(Stop::Fail(error.into()))
+            let message = Error::InstallFailed { host, phase, why, log }.to_string();
+            note(visit, phase, &message).await;
+            Err(Stop::Fail(MachineFailure::InstallFailed(message)))
         }
         Err(other) => Err(other.into()),
     }
@@ -99,6 +105,17 @@ fn confirmed(candidate: &Candidate, machine: &Machine, plan: &Plan<Change>) -> C
         kexec: candidate.kexec.clone(),
         disks: disks.unwrap_or_default(),
     }
+}
+
+async fn forget_failures(
+    reconciler: &Reconciler,
+    visit: &Visit<'_, Machine>,
+    wanted: &Wanted,
+) -> Result<(), MachineFailure> {
+    let workshop = &reconciler.workshop;
+    let bare = workshop.hosts().await?.host(&root_name(visit), wanted.login.clone())?;
+    let forgetting = forget(&bare, workshop.limits());
+    Ok(workshop.metrics().external("ssh", "forget", forgetting).await?)
 }
 
 /// Notes that a phase failed: it is not tried again by itself.

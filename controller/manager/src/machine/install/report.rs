@@ -4,7 +4,7 @@ use cim_crds::conditions::{ConditionStatus, ConditionType, reasons};
 use cim_crds::machine::install::{FailedInstall, InstallDisk, InstallPhase, InstallStatus};
 use cim_crds::machine::system::SystemState;
 use cim_crds::{Machine, MachineStatus};
-use cim_nixos::install::{Refused, Seen};
+use cim_nixos::install::{Phase, Refused, Seen};
 use cim_nixos::{Disk, Error, Facts};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -42,9 +42,6 @@ pub(in crate::machine) fn report(
         install.disks = disks(facts, devices.unwrap_or_default());
     }
     let install = status.install.get_or_insert_default();
-    if !matches!(stand, Stand::Failed(_)) && wanted.failed.is_none() {
-        install.failed = None;
-    }
     let (phase, installed, outcome) = judge(visit, wanted, &stand, install);
     if install.phase != phase {
         install.phase = phase;
@@ -143,25 +140,27 @@ fn unseen(
     error: &Error,
     install: &InstallStatus,
 ) -> Judged {
-    let deadline = match install.phase {
-        InstallPhase::Kexec => Some(wanted.deadlines.kexec),
-        InstallPhase::Reboot => Some(wanted.deadlines.reboot),
+    let boots = match install.phase {
+        InstallPhase::Kexec => Some((Phase::Kexec, wanted.deadlines.kexec)),
+        InstallPhase::Reboot => Some((Phase::Reboot, wanted.deadlines.reboot)),
         _ => None,
     };
+    let boots = boots.filter(|_| error.is_transient());
     let since = install.since.as_ref().map_or(visit.now().0, |since| since.0);
     let elapsed = visit.now().0.duration_since(since).unsigned_abs();
-    if let Some(deadline) = deadline
-        && error.is_transient()
-        && elapsed < deadline
-    {
+    if boots.is_some_and(|(_, deadline)| elapsed < deadline) {
         let message = "it is between two boots, and does not answer";
         let judgement = Judgement::new(ConditionType::Installed, false, "Installing", message);
         let again = Wait::new("Installing", message).after(SOON);
         return (install.phase, judgement, Ok(Outcome::Wait(again)));
     }
+    let overdue = boots.map_or_else(String::new, |(phase, deadline)| {
+        let advice = phase.advice();
+        format!("; {phase} has begun and is overdue (deadlines.{phase} = {deadline:?}): {advice}")
+    });
     let failure = MachineFailure::Unreachable {
         reason: error.reason(),
-        message: format!("neither deliveries nor root reach it: {error}"),
+        message: format!("neither deliveries nor root reach it: {error}{overdue}"),
     };
     let unknown = ConditionStatus::Unknown;
     let judgement =

@@ -13,12 +13,12 @@ use crate::machine::change::Change;
 
 /// Where an installation stands.
 pub(super) enum Stand<'a> {
+    /// A phase failed, and is not tried again by itself.
+    Failed(&'a FailedInstall),
     /// Root cannot log in.
     Unseen(&'a Error),
     /// There is nothing to install yet.
     NotYet(&'a NotYet),
-    /// A phase failed, and is not tried again by itself.
-    Failed(&'a FailedInstall),
     /// The local store has lost the closure.
     Lost,
     /// It must not be.
@@ -29,6 +29,10 @@ pub(super) enum Stand<'a> {
 
 /// The first of these that holds.
 pub(super) fn stand<'a>(wanted: &'a Wanted, bare: &'a Bare) -> Stand<'a> {
+    if let Some(failed) = &wanted.failed {
+        // Also where nobody answers: why it does not is what failed.
+        return Stand::Failed(failed);
+    }
     let seen = match &bare.seen {
         Ok(seen) => seen,
         Err(error) => return Stand::Unseen(error),
@@ -37,9 +41,6 @@ pub(super) fn stand<'a>(wanted: &'a Wanted, bare: &'a Bare) -> Stand<'a> {
         Ok(candidate) => candidate,
         Err(why) => return Stand::NotYet(why),
     };
-    if let Some(failed) = &wanted.failed {
-        return Stand::Failed(failed);
-    }
     let (Some(installation), Some(system)) = (&wanted.installation, &bare.system) else {
         return Stand::Lost;
     };

@@ -107,7 +107,10 @@ impl Machine {
             }
             (Self::Installer(state), Step::Reboot { .. }) => {
                 assert_eq!(state.job, None, "rebooted in the middle");
-                *self = Self::Runs(state.system.clone().expect("nothing to boot"));
+                // What was unmounted is on the disk nevertheless.
+                let unmounted = state.install.take().filter(|_| !state.mounted);
+                let on_disk = state.system.take().or(unmounted.map(|record| record.subject));
+                *self = Self::Runs(on_disk.expect("nothing to boot"));
             }
             (machine, step) => panic!("{step} on {machine:?}"),
         }
@@ -155,6 +158,8 @@ fn installer() -> impl Strategy<Value = InstallerState> {
             let mounted = mounted || fills;
             // What runs has no record until it ends.
             let install = install.filter(|_| !fills);
+            // What is not mounted cannot be seen.
+            let system = system.filter(|_| mounted);
             InstallerState { job, disko, mounted, install, system }
         },
     )
@@ -299,6 +304,52 @@ fn every_reason_is_told_at_once() {
     ]) {
         assert!(line.contains(has), "{line:?} has no {has:?}");
     }
+}
+
+#[test]
+fn a_failure_is_that_of_the_same_step() {
+    let wanted = wanted();
+    let disko = Step::Disko { script: wanted.disko_script.clone(), disks: vec![] };
+    let install = Step::Install { toplevel: wanted.toplevel.clone() };
+    let ended = |subject: &StorePath, status| Some(Record { subject: subject.clone(), status });
+    let state = InstallerState {
+        disko: ended(&wanted.disko_script, 5),
+        install: ended(&path("another"), 7),
+        ..InstallerState::default()
+    };
+    assert_eq!(state.failure(&disko), Some(5));
+    assert_eq!(state.failure(&install), None, "another closure failed");
+    let well = InstallerState { disko: ended(&wanted.disko_script, 0), ..state };
+    assert_eq!(well.failure(&disko), None);
+}
+
+#[test]
+fn what_runs_is_ours_by_its_subject() {
+    let wanted = wanted();
+    let at = |phase, subject: StorePath| {
+        let job = Some(Job { phase, subject: subject.to_string() });
+        InstallerState { job, ..InstallerState::default() }.is_at(&wanted)
+    };
+    assert!(at(Phase::Disko, wanted.disko_script.clone()));
+    assert!(at(Phase::Install, wanted.toplevel.clone()));
+    assert!(!at(Phase::Disko, path("another")));
+    assert!(!InstallerState::default().is_at(&wanted));
+}
+
+#[test]
+fn what_unmounts_to_reboot_is_not_laid_out_again() {
+    let wanted = wanted();
+    let done = |subject: &StorePath| Some(Record { subject: subject.clone(), status: 0 });
+    let state = InstallerState {
+        disko: done(&wanted.disko_script),
+        install: done(&wanted.toplevel),
+        ..InstallerState::default()
+    };
+    assert_eq!(steps(&wanted, &Machine::Installer(state.clone()).seen(&wanted)), ["reboot"]);
+    // Before anything was installed it is nothing that could be kept.
+    let state = InstallerState { install: None, ..state };
+    let seen = Machine::Installer(state).seen(&wanted);
+    assert_eq!(steps(&wanted, &seen), ["disko", "install", "reboot"]);
 }
 
 #[test]

@@ -129,3 +129,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_failed_is_told_also_while_nobody_answers() {
+    let case = Case {
+        confirmed: true,
+        waits: false,
+        failed: true,
+        lost: false,
+        elsewhere: false,
+        delivered: false,
+        installer: false,
+        unreachable: true,
+    };
+    let (failed, away) = (wanted(&case), bare(&case));
+    assert!(matches!(stand(&failed, &away), Stand::Failed(_)));
+    let again = wanted(&Case { failed: false, ..case });
+    assert!(matches!(stand(&again, &away), Stand::Unseen(_)));
+}
