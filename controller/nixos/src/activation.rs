@@ -159,6 +159,11 @@ impl Outcome {
     pub const fn is_success(&self) -> bool {
         matches!(self, Self::Succeeded | Self::RebootRequired)
     }
+
+    /// Whether it says nothing about the closure: the same may well succeed at another time.
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Locked | Self::Interrupted)
+    }
 }
 
 impl Display for Outcome {

@@ -104,9 +104,8 @@ fn of_delivery(plan: &Plan<Planned>) -> Plan<Change> {
 
 /// Whether the same again would fail again.
 fn is_final(failure: &MachineFailure) -> bool {
-    let passing = [Outcome::Locked.reason(), Outcome::Interrupted.reason()];
     match failure {
-        MachineFailure::Activation { reason, .. } => !passing.contains(reason),
+        MachineFailure::Activation { passing, .. } => !passing,
         other => other.class() == Class::Stalled,
     }
 }
@@ -188,7 +187,8 @@ async fn judge(
         return Ok(());
     }
     let told = applied.log.unwrap_or_else(|| outcome.to_string());
-    Err(MachineFailure::Activation { reason: outcome.reason(), closure, outcome: told })
+    let (reason, passing) = (outcome.reason(), outcome.is_passing());
+    Err(MachineFailure::Activation { reason, closure, outcome: told, passing })
 }
 
 impl Reconciler {

@@ -134,7 +134,9 @@ pub(super) fn note_failure(
         // What went wrong before is no reason while it is tried again.
         _ if wanted.attempt == Attempt::Again => None,
         (Some(record), _) => Some((ROLLED_BACK, went_back(&record))),
-        (None, Some(last)) if !last.is_success() && sync != SyncState::Activating => {
+        // What goes back has a record; what did nothing is tried again.
+        (None, Some(last)) if last.is_success() || last.is_passing() => None,
+        (None, Some(last)) if sync != SyncState::Activating => {
             Some((last.reason(), last.to_string()))
         }
         _ => None,

@@ -51,6 +51,8 @@ pub enum MachineFailure {
         closure: String,
         /// How it ended, and the end of its log.
         outcome: String,
+        /// Whether it may well succeed at another time.
+        passing: bool,
     },
     /// What the release holds for it failed on it, and is not tried again by itself.
     #[error(
@@ -156,6 +158,7 @@ mod tests {
             reason: outcome.reason(),
             closure: closure(),
             outcome: outcome.to_string(),
+            passing: outcome.is_passing(),
         };
         let failures = [
             activation(cim_nixos::Outcome::RolledBack),

@@ -330,3 +330,21 @@ fn the_wish_decides_and_then_the_attempt() {
     let assignment = Assignment { attempt: 1, ..Assignment::default() };
     assert_eq!(attempt(&machine(Some("2"), status), &assignment, CLOSURE).1, None);
 }
+
+/// Somebody switched by hand at that moment: that says nothing of the closure.
+#[test]
+fn what_somebody_elses_activation_kept_from_beginning_is_tried_again() {
+    let mut story = Story::of_a_failure();
+    story.status().failed = None;
+    story.observed = host(None);
+    let mut ends = |outcome| {
+        let Observed::Reached(state) = &mut story.observed else { panic!("it is there") };
+        let job = Some(Job { step: Step::Test, closure: path() });
+        state.activation = Some(cim_nixos::Activation { job, outcome: Some(outcome) });
+        story.report();
+        story.attempt()
+    };
+    assert_eq!(ends(Outcome::Locked), Attempt::First);
+    assert_eq!(ends(Outcome::Interrupted), Attempt::First);
+    assert_eq!(ends(Outcome::Rejected), Attempt::Refused);
+}
