@@ -51,14 +51,14 @@ pub(crate) async fn run(
     let (kind, name) = one(access, target).await?;
     let how = How { retry, deadline };
     match kind {
-        KindArg::Cluster => request(access, &name, how, heard_by_cluster).await,
-        KindArg::Machine => request(access, &name, how, heard_by_machine).await,
+        KindArg::Cluster => request::<Cluster>(access, &name, how, RETRY_OF_CLUSTER).await,
+        KindArg::Machine => request::<Machine>(access, &name, how, RETRY_OF_MACHINE).await,
         _ if retry => Err(Error::Usage(format!(
             "a {kind} has nothing to retry: it is tried again by itself; --retry is for a Machine or Cluster"
         ))),
-        KindArg::Domain => request::<Domain>(access, &name, how, |_| None).await,
-        KindArg::Service => request::<Service>(access, &name, how, |_| None).await,
-        KindArg::ObjectReplica => request::<ObjectReplica>(access, &name, how, |_| None).await,
+        KindArg::Domain => request::<Domain>(access, &name, how, Retry::none()).await,
+        KindArg::Service => request::<Service>(access, &name, how, Retry::none()).await,
+        KindArg::ObjectReplica => request::<ObjectReplica>(access, &name, how, Retry::none()).await,
     }
 }
 
@@ -68,26 +68,57 @@ struct How {
     deadline: Option<Duration>,
 }
 
-/// The last wish to try again that an object has heard; `None` while it has nothing to try again.
-type Heard = Option<Option<String>>;
-
-fn heard_by_cluster(cluster: &Cluster) -> Heard {
-    let rollout = cluster.status.as_ref()?.rollout.as_ref()?;
-    Some(rollout.retry.clone())
+/// What a kind says of trying again.
+#[derive(Clone, Copy)]
+struct Retry<K> {
+    /// Whether there is something that failed.
+    failed: fn(&K) -> bool,
+    /// The last wish to try again that was heard: that is begun, or found to be needless.
+    heard: fn(&K) -> Option<&str>,
 }
 
-fn heard_by_machine(machine: &Machine) -> Heard {
-    let status = machine.status.as_ref()?;
-    status.target.as_ref().map(|_| status.retry.clone())
+impl<K> Retry<K> {
+    fn none() -> Self {
+        Self { failed: |_| false, heard: |_| None }
+    }
 }
+
+const RETRY_OF_CLUSTER: Retry<Cluster> = Retry {
+    failed: |cluster| cluster.status.as_ref().is_some_and(|status| status.rollout.is_some()),
+    heard: |cluster| cluster.status.as_ref()?.rollout.as_ref()?.retry.as_deref(),
+};
+
+/// What failed and is not wanted any more, since its release was taken back, is nothing to try again.
+const RETRY_OF_MACHINE: Retry<Machine> = Retry {
+    failed: |machine| {
+        let Some(status) = &machine.status else { return false };
+        let wanted = status.target.as_ref().and_then(|target| target.out_path.as_ref());
+        let failed = status.failed.as_ref().map(|failed| &failed.out_path);
+        failed.is_some() && failed == wanted
+            || status.install.as_ref().is_some_and(|install| install.failed.is_some())
+    },
+    heard: |machine| {
+        let status = machine.status.as_ref()?;
+        match status.install.as_ref().filter(|_| machine.awaits_install()) {
+            None => status.retry.as_deref(),
+            // It is gone as soon as the phase is begun again.
+            Some(install) => match &install.failed {
+                None => machine.annotations().get(RETRY).map(String::as_str),
+                Some(failed) => failed.retry.as_deref(),
+            },
+        }
+    },
+};
 
 async fn request<K: Kind>(
     access: &Access,
     name: &str,
     How { retry, deadline }: How,
-    heard: impl Fn(&K) -> Heard,
+    Retry { failed, heard }: Retry<K>,
 ) -> Result<Requested, Error> {
     let namespace = access.one_namespace("reconcile")?;
+    // As it was before anybody could begin.
+    let tries = retry && access.get::<K>(namespace, name).await?.is_some_and(|it| failed(&it));
     let token = Timestamp::now().to_string();
     let mut annotations = BTreeMap::from([(REQUESTED_AT, token.as_str())]);
     if retry {
@@ -108,9 +139,8 @@ async fn request<K: Kind>(
         let echo = object.status_common().and_then(|s| s.last_handled_reconcile_at.as_deref());
         let handled = echo == Some(&*token);
         // Looking at it is not trying it again: that begins when a revoke has ended, say.
-        let heard = heard(&object).filter(|_| retry);
-        let waits = heard.as_ref().is_some_and(|heard| heard.as_ref() != Some(&token));
-        let retried = (retry && handled && !waits).then_some(heard.is_some());
+        let waits = tries && heard(&object) != Some(&*token);
+        let retried = (retry && handled && !waits).then_some(tries);
         let object = Object::of(&object);
         match until {
             Some((until, after)) if !handled || waits => {
@@ -201,10 +231,24 @@ mod tests {
             .expect("a machine")
         };
         let rollout = serde_json::json!({"rollout": {"phase": "Revoking", "retry": "1"}});
-        assert_eq!(heard_by_cluster(&cluster(rollout)), Some(Some("1".to_owned())));
-        assert_eq!(heard_by_cluster(&cluster(serde_json::json!({}))), None);
-        let target = serde_json::json!({"target": {"rev": "r"}});
-        assert_eq!(heard_by_machine(&machine(target)), Some(None));
-        assert_eq!(heard_by_machine(&machine(serde_json::json!({"retry": "1"}))), None);
+        let Retry { failed, heard } = RETRY_OF_CLUSTER;
+        let aborted = cluster(rollout);
+        assert!(failed(&aborted) && heard(&aborted) == Some("1"));
+        assert!(!failed(&cluster(serde_json::json!({}))));
+
+        let Retry { failed, heard } = RETRY_OF_MACHINE;
+        let of = |wanted: &str| {
+            machine(serde_json::json!({
+                "retry": "1", "target": {"rev": "r", "outPath": wanted},
+                "failed": {"outPath": "/nix/store/new", "reason": "RolledBack", "message": ""},
+            }))
+        };
+        let held = of("/nix/store/new");
+        assert!(failed(&held) && heard(&held) == Some("1"));
+        assert!(!failed(&of("/nix/store/old")), "its release was taken back");
+        assert!(!failed(&machine(serde_json::json!({"target": {"rev": "r"}}))));
+        let failed_phase = serde_json::json!({"phase": "Disko", "message": "", "generation": 1});
+        let install = serde_json::json!({"install": {"phase": "Failed", "failed": failed_phase}});
+        assert!(failed(&machine(install)));
     }
 }
