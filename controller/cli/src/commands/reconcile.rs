@@ -69,7 +69,6 @@ struct How {
 }
 
 /// What a kind says of trying again.
-#[derive(Clone, Copy)]
 struct Retry<K> {
     /// Whether there is something that failed.
     failed: fn(&K) -> bool,

@@ -107,6 +107,17 @@ impl Story {
         }
     }
 
+    /// What is planned is written down, and nothing is done yet.
+    fn begins(&mut self) {
+        let delivery = self.delivery();
+        let wanted = delivery.wanted_of(&self.observed);
+        let plan = cim_nixos::plan(&wanted, &self.observed, &cim_nixos::Health::Unasked);
+        let mut status = self.status().clone();
+        let (machine, assignment) = (&self.machine, &self.assignment);
+        begin(machine, assignment, &delivery, &self.observed, &plan, &mut status);
+        self.machine.status = Some(status);
+    }
+
     /// A visit as the driver makes it; `effect` says what comes of what is begun, and the status is
     /// told at the end.
     fn visit(&mut self, mut effect: impl FnMut(&mut Observed)) {
@@ -117,10 +128,7 @@ impl Story {
             if plan.is_empty() {
                 break;
             }
-            let mut status = self.status().clone();
-            let (machine, assignment) = (&self.machine, &self.assignment);
-            begin(machine, assignment, &delivery, &self.observed, &plan, &mut status);
-            self.machine.status = Some(status);
+            self.begins();
             self.tests += 1;
             effect(&mut self.observed);
         }
@@ -192,11 +200,7 @@ fn a_copy_that_broke_off_leaves_the_wish() {
     story.ask("1");
     let first = story.failed().clone();
     // The plan is made once, fails, and the visit ends.
-    let delivery = story.delivery();
-    let plan = cim_nixos::plan(&delivery.wanted, &story.observed, &cim_nixos::Health::Unasked);
-    let mut status = story.status().clone();
-    begin(&story.machine, &story.assignment, &delivery, &story.observed, &plan, &mut status);
-    story.machine.status = Some(status);
+    story.begins();
     story.report();
     // It is heard, and told to have failed as before.
     assert_eq!(story.status().retry.as_deref(), Some("1"));
@@ -244,11 +248,7 @@ fn what_awaits_its_confirmation_is_not_given_up_by_the_next_visit() {
 fn a_controller_that_dies_before_the_effect_begins_it_again() {
     let mut story = Story::of_a_failure();
     story.ask("1");
-    let delivery = story.delivery();
-    let plan = cim_nixos::plan(&delivery.wanted, &story.observed, &cim_nixos::Health::Unasked);
-    let mut status = story.status().clone();
-    begin(&story.machine, &story.assignment, &delivery, &story.observed, &plan, &mut status);
-    story.machine.status = Some(status);
+    story.begins();
     assert_eq!(story.attempt(), Attempt::Again);
     story.visit(goes_back("2026-01-01T00:05:00Z"));
     assert_eq!(story.tests, 1);

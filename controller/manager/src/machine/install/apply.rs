@@ -51,8 +51,8 @@ pub(in crate::machine) async fn apply(
     }
     ensure_built(reconciler, visit, candidate).await?;
     let installation = with_tarball(installation)?;
-    let failed = visit.object().status.as_ref().and_then(|status| status.install.as_ref());
-    if !candidate.confirmed || failed.is_some_and(|install| install.failed.is_some()) {
+    let before = visit.object().status.as_ref().and_then(|status| status.install.as_ref());
+    if !candidate.confirmed || before.is_some_and(|install| install.failed.is_some()) {
         // A person gave the word, or mended what failed. Without that a failure that is found on the
         // machine is one that nobody was told of.
         forget_failures(reconciler, visit, wanted).await?;
