@@ -66,7 +66,7 @@ pub(crate) const MODULES: [Module; 3] = [
         ],
         package: ".",
         ldflags: KUBERNETES_STAMP,
-        expected: Duration::from_mins(4),
+        expected: Duration::from_mins(6),
         programs: &[
             Program { name: "etcd", version_args: &["--version"], accepts: |v| v >= (3, 5) },
             Program {
@@ -104,7 +104,7 @@ pub(crate) const MODULES: [Module; 3] = [
         files: &[module_file!("helm", "go.mod"), module_file!("helm", "go.sum")],
         package: "helm.sh/helm/v4/cmd/helm",
         ldflags: "-X helm.sh/helm/v4/internal/version.version=v4.3.1",
-        expected: Duration::from_secs(95),
+        expected: Duration::from_secs(135),
         programs: &[Program {
             name: "helm",
             version_args: &["version", "--template", "{{.Version}}"],
